@@ -1,0 +1,1 @@
+"""The `radrelay` command: all seven services in one process, and the tools around them."""

@@ -1,0 +1,1 @@
+"""RadRelay anonymize: PS3.15 de-identification and the identity vault."""

@@ -1,0 +1,1 @@
+"""RadRelay assignment: who reads what: eligibility, offers, claims as leases."""

@@ -1,0 +1,1 @@
+"""RadRelay ingest: the front door: studies over C-STORE and STOW-RS, orders over FHIR."""

@@ -1,0 +1,1 @@
+"""RadRelay notification: signed webhooks to the hospitals that own the patients."""

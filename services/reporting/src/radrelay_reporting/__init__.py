@@ -1,0 +1,1 @@
+"""RadRelay reporting: draft, preliminary, final, addendum as FHIR DiagnosticReport."""

@@ -1,0 +1,1 @@
+"""RadRelay triage: priorities and service-level clocks."""

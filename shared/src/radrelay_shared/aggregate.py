@@ -1,0 +1,128 @@
+"""The one way that services change state: load, decide, save state and events in one atomic write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from pydantic import BaseModel, ConfigDict
+
+from radrelay_shared.errors import Conflict
+from radrelay_shared.events import Envelope, Event, wrap
+from radrelay_shared.ports import Document, Documents, Index, Where
+
+CONFLICT_RETRIES = 20
+
+
+class Aggregate(BaseModel):
+    """State that is written as one document; the class says in which collection, and what is indexed."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    collection: ClassVar[str]
+    indexes: ClassVar[tuple[Index, ...]] = ()
+
+
+S = TypeVar("S", bound=Aggregate)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[S]):
+    """What the domain decided: the next state, and the events that follow from it."""
+
+    state: S
+    events: Sequence[Event] = field(default=())
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime: ...
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """Typed aggregates over the `Documents` port; wakes the relay after each write that has events."""
+
+    def __init__(self, documents: Documents, service: str, nudge: Callable[[], None], clock: Clock = utc_now) -> None:
+        self.documents, self.service, self.nudge, self.clock = documents, service, nudge, clock
+
+    async def change(
+        self,
+        kind: type[S],
+        key: str,
+        decide: Callable[[S | None], Decision[S] | None],
+        *,
+        because: Envelope[Event] | None = None,
+    ) -> S | None:
+        """Decide on the current state and save the outcome; decide again if someone else wrote first.
+
+        `decide` is pure and may run several times; None means nothing changes. With `because`, a second
+        delivery of the same event changes nothing. Returns the state after the call.
+        """
+        for _ in range(CONFLICT_RETRIES):
+            found = await self.documents.get(kind.collection, key)
+            current = None if found is None else kind.model_validate(found.state)
+            if because is not None and found is not None and because.id in found.seen:
+                self.nudge()
+                return current
+            decision = decide(current)
+            if decision is None:
+                return current
+            try:
+                await self._save(key, decision, found, because)
+            except Conflict:
+                continue
+            return decision.state
+        raise Conflict(f"{kind.collection}/{key} is written by others all the time; the change is tried again later")
+
+    async def _save(
+        self, key: str, decision: Decision[S], found: Document | None, because: Envelope[Event] | None
+    ) -> None:
+        revision = found.revision if found else 0
+        traceparent = current_traceparent()
+        outgoing = [
+            wrap(event, service=self.service, at=self.clock(), sequence=revision + 1, traceparent=traceparent).message
+            for event in decision.events
+        ]
+        await self.documents.save(
+            decision.state.collection,
+            key,
+            decision.state.model_dump(mode="json"),
+            revision=revision,
+            outgoing=outgoing,
+            seen=because.id if because else None,
+        )
+        if outgoing:
+            self.nudge()
+
+    async def read(self, kind: type[S], key: str) -> S | None:
+        found = await self.documents.get(kind.collection, key)
+        return None if found is None else kind.model_validate(found.state)
+
+    async def find(
+        self,
+        kind: type[S],
+        where: Sequence[Where] = (),
+        *,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[S]:
+        found = await self.documents.find(
+            kind.collection, where, sort=sort, descending=descending, limit=limit, offset=offset
+        )
+        return [kind.model_validate(document.state) for document in found]
+
+
+def current_traceparent() -> str | None:
+    """The running span as a W3C traceparent, so that an event remembers where it came to be."""
+    carrier: dict[str, str] = {}
+    if trace.get_current_span().get_span_context().is_valid:
+        TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent")

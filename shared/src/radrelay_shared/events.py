@@ -1,0 +1,315 @@
+"""Every event of RadRelay, in pipeline order. Frozen and versioned; additive evolution only.
+
+The envelope is CloudEvents 1.0 in structured JSON. An event never holds pixel data or identity: studies,
+orders and reports are named by keys, UIDs are those of the de-identified copies, bulk travels as blob keys.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from radrelay_shared.ports import Message
+
+CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+Key = str
+
+
+class Priority(StrEnum):
+    """How fast a study must be read; STAT has a lane of its own through every queue."""
+
+    STAT = "stat"
+    URGENT = "urgent"
+    ROUTINE = "routine"
+
+
+class Event(BaseModel):
+    """What happened to one study (or order) of one site."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    type: ClassVar[str]
+    doc: ClassVar[str]
+
+    site: str
+    study: Key
+    priority: Priority = Priority.ROUTINE
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.doc = (cls.__doc__ or "").strip()
+
+
+class StudyFacts(Event):
+    """What every stage of a study's way hands to the next one."""
+
+    order: Key | None = None  # the matched order
+    jurisdiction: str  # where the patient is, ISO 3166-1/-2: "US-MT", "DE"
+    received_at: AwareDatetime  # first instance
+    completed_at: AwareDatetime  # the study was found whole: clocks start here
+    batch: int = Field(1, ge=1)  # 1, then one more for each set of late instances
+
+
+# ── ingest ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class OrderReceived(Event):
+    """A clinic ordered a reading; `study` is empty until images match the order."""
+
+    type: ClassVar[str] = "radrelay.order.received.v1"
+    study: Key = ""
+    order: Key
+    jurisdiction: str
+    modality: str | None = None
+    procedure: str | None = None  # a code, never free text
+
+
+class StudyReceived(StudyFacts):
+    """All instances of a study are here, sealed and durable."""
+
+    type: ClassVar[str] = "radrelay.study.received.v1"
+    manifest: str  # blob key among the originals
+    instances: int
+    size: int  # bytes
+    modalities: tuple[str, ...]
+    basis: str  # why the study is thought whole: "quiet-period"
+
+
+class StudyUpdated(StudyReceived):
+    """More instances came after the study was found whole; the manifest lists only these."""
+
+    type: ClassVar[str] = "radrelay.study.updated.v1"
+
+
+# ── anonymize ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StudyAnonymized(StudyFacts):
+    """A batch has a de-identified, verified copy."""
+
+    type: ClassVar[str] = "radrelay.study.anonymized.v1"
+    manifest: str  # blob key among the de-identified copies
+    study_instance_uid: str  # de-identified
+    instances: int
+    modalities: tuple[str, ...]
+    body_parts: tuple[str, ...] = ()
+
+
+class StudyQuarantined(Event):
+    """Some of a study cannot go on without a person; nothing of it was discarded."""
+
+    type: ClassVar[str] = "radrelay.study.quarantined.v1"
+    batch: int = 1
+    reasons: tuple[str, ...]  # codes with a tag or count, never a value
+    instances: int
+
+
+# ── storage ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StudyStored(StudyFacts):
+    """A batch can be found and read over DICOMweb."""
+
+    type: ClassVar[str] = "radrelay.study.stored.v1"
+    study_instance_uid: str
+    instances: int  # of the whole study so far
+    modalities: tuple[str, ...]
+    body_parts: tuple[str, ...] = ()
+
+
+# ── triage ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StudyTriaged(StudyFacts):
+    """Priority, subspecialty and deadline are decided, with reasons; sent again when they change."""
+
+    type: ClassVar[str] = "radrelay.study.triaged.v1"
+    study_instance_uid: str
+    modalities: tuple[str, ...]
+    subspecialty: str  # "neuro", "chest", "msk", "body", "general", ...
+    due_at: AwareDatetime
+    reasons: tuple[str, ...]
+
+
+# ── assignment ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Assignment(Event):
+    """What happened to the workitem of a study."""
+
+    workitem: Key
+    study_instance_uid: str
+
+
+class StudyAssigned(Assignment):
+    """A radiologist was offered the study until `until`."""
+
+    type: ClassVar[str] = "radrelay.study.assigned.v1"
+    radiologist: str
+    until: AwareDatetime
+    due_at: AwareDatetime
+    reasons: tuple[str, ...]
+
+
+class AssignmentClaimed(Assignment):
+    """The radiologist took the study; the lease returns by itself at `until` unless renewed."""
+
+    type: ClassVar[str] = "radrelay.assignment.claimed.v1"
+    radiologist: str
+    until: AwareDatetime
+
+
+class AssignmentReturned(Assignment):
+    """Offer or lease ended without a report; the study is offered again."""
+
+    type: ClassVar[str] = "radrelay.assignment.returned.v1"
+    radiologist: str
+    reason: Literal["lapsed", "declined", "released"]
+
+
+class AssignmentStranded(Assignment):
+    """Nobody who may read this study is on shift; a person must be found."""
+
+    type: ClassVar[str] = "radrelay.assignment.stranded.v1"
+    reasons: tuple[str, ...]
+
+
+# ── reporting ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Report(Event):
+    """A version of a report, its FHIR DiagnosticReport (without identity) under `content`."""
+
+    report: Key
+    version: int
+    workitem: Key
+    radiologist: str
+    content: str  # blob key
+    sha256: str
+    critical: bool = False
+
+
+class ReportPreliminary(Report):
+    """A first answer that may still change."""
+
+    type: ClassVar[str] = "radrelay.report.preliminary.v1"
+
+
+class ReportFinalized(Report):
+    """The radiologist signed."""
+
+    type: ClassVar[str] = "radrelay.report.finalized.v1"
+
+
+class ReportAddended(Report):
+    """Something was added to a signed report."""
+
+    type: ClassVar[str] = "radrelay.report.addended.v1"
+
+
+# ── notification ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Delivery(Event):
+    """What became of one webhook for one report version at one endpoint."""
+
+    report: Key
+    version: int
+    endpoint: Key
+    webhook_id: str
+    attempts: int
+
+
+class ReportDelivered(Delivery):
+    """The hospital's endpoint accepted the report."""
+
+    type: ClassVar[str] = "radrelay.report.delivered.v1"
+
+
+class ReportUndelivered(Delivery):
+    """All tries failed; an operator can resend."""
+
+    type: ClassVar[str] = "radrelay.report.undelivered.v1"
+    last_status: int | None = None
+
+
+def every_event() -> Iterator[type[Event]]:
+    """All concrete events, in pipeline order."""
+    waiting: list[type[Event]] = [Event]
+    found: list[type[Event]] = []
+    while waiting:
+        event = waiting.pop()
+        waiting.extend(event.__subclasses__())
+        if "type" in event.__dict__:
+            found.append(event)
+    order = list(globals())
+    yield from sorted(found, key=lambda event: order.index(event.__name__))
+
+
+EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
+
+E = TypeVar("E", bound=Event)
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+class Envelope(BaseModel, Generic[E_co]):
+    """A CloudEvents 1.0 envelope around one event."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str
+    source: str  # "/radrelay/triage"
+    type: str
+    subject: str
+    time: AwareDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    partitionkey: str
+    sequence: str  # rises per source and aggregate
+    site: str
+    traceparent: str | None = None  # the span in which the event came to be (distributed tracing extension)
+    data: E_co
+
+    @property
+    def message(self) -> Message:
+        """The encoded event as the bus carries it."""
+        headers = {"traceparent": self.traceparent} if self.traceparent else {}
+        body = self.model_dump_json(exclude_none=True).encode()
+        return Message(self.id, self.type, self.data.priority is Priority.STAT, body, headers)
+
+
+def wrap(event: E, *, service: str, at: datetime, sequence: int, traceparent: str | None = None) -> Envelope[E]:
+    """The event in its envelope, with a new id."""
+    subject = event.study or getattr(event, "order", None) or ""
+    return Envelope[Any](
+        id=uuid7(),
+        source=f"/radrelay/{service}",
+        type=event.type,
+        subject=subject,
+        time=at,
+        partitionkey=subject,
+        sequence=f"{sequence:010d}",
+        site=event.site,
+        traceparent=traceparent,
+        data=event,
+    )
+
+
+def unwrap(message: Message) -> Envelope[Event]:
+    """The envelope in a message; raises `pydantic.ValidationError` or `KeyError` on anything foreign."""
+    kind: Any = EVENTS[message.type]
+    envelope: Envelope[Event] = Envelope[kind].model_validate_json(message.body)
+    return envelope
+
+
+def uuid7() -> str:
+    """A new UUIDv7 (RFC 9562 §5.7): sorts by the millisecond it was made."""
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | int.from_bytes(os.urandom(10)) & ~(0xF << 76)
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

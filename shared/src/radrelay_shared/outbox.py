@@ -1,0 +1,98 @@
+"""The relay: publishes what was stored with documents, then strikes it off. Crash-safe by repetition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+
+from radrelay_shared.errors import RadRelayError
+from radrelay_shared.ports import Bus, Documents, Message, Outgoing
+from radrelay_shared.telemetry import Telemetry, messaging_attributes
+
+log = logging.getLogger("radrelay.outbox")
+
+AT_ONCE = 64
+POLL_SECONDS = 2.0
+BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0)
+
+
+class Relay:
+    """Publishes each document's events in order, documents side by side; polling is only the fallback."""
+
+    def __init__(self, documents: Documents, bus: Bus, telemetry: Telemetry) -> None:
+        self.documents, self.bus, self.telemetry = documents, bus, telemetry
+        self.wake = asyncio.Event()
+        self.under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def nudge(self) -> None:
+        """Something was stored; look at once."""
+        self.wake.set()
+
+    async def run(self) -> None:
+        """Relay until cancelled; what is under way is then cancelled too and will be published again."""
+        try:
+            while True:
+                self.wake.clear()
+                await self._start_waiting()
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self.wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            for task in self.under_way.values():
+                task.cancel()
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to publish."""
+        while self.under_way or await self._waiting():
+            self.nudge()
+            await asyncio.sleep(0.02)
+
+    async def _waiting(self) -> list[Outgoing]:
+        return await self.documents.outgoing(limit=1)
+
+    async def _start_waiting(self) -> None:
+        try:
+            found = await self.documents.outgoing(limit=len(self.under_way) + AT_ONCE)
+        except RadRelayError as error:
+            log.warning("the outbox cannot be read and is tried again: %s", error.detail)
+            return
+        for item in found:
+            key = (item.collection, item.document_id)
+            if key not in self.under_way:
+                task = asyncio.create_task(self._relay(item), name=f"relay {item.collection}")
+                self.under_way[key] = task
+                task.add_done_callback(partial(self._done, key))
+
+    def _done(self, key: tuple[str, str], _: asyncio.Task[None]) -> None:
+        del self.under_way[key]
+        self.nudge()
+
+    async def _relay(self, item: Outgoing) -> None:
+        """Publish one document's events; a failure keeps this document's place and waits longer each time."""
+        for pause in (*BACKOFF_SECONDS, None):
+            try:
+                for message in item.messages:
+                    await self._publish(message)
+                    await self.documents.settle(item.collection, item.document_id, [message.id])
+            except RadRelayError as error:
+                log.warning("an event of %s waits in the outbox: %s", item.collection, error.detail)
+                if pause is None:
+                    return
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _publish(self, message: Message) -> None:
+        started = time.monotonic()
+        attributes = messaging_attributes(message, "send", "send")
+        attributes.pop("messaging.message.id")
+        attributes.pop("messaging.message.body.size")
+        with self.telemetry.sending_span(message) as headers:
+            await self.bus.publish(replace(message, headers=headers))
+        self.telemetry.sent.add(1, attributes)
+        self.telemetry.sending.record(time.monotonic() - started, attributes)
