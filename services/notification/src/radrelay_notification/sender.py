@@ -28,7 +28,7 @@ from radrelay_shared.telemetry import PROPAGATOR, current_study
 
 log = logging.getLogger("radrelay.notification")
 
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 0.25
 RETRY_OURS = timedelta(seconds=5)
 ANSWER_LIMIT = 64 << 10
 
@@ -171,15 +171,20 @@ async def post(
             ):
                 status, after = answer.status, retry_after(answer.headers.get("Retry-After"))
                 await answer.content.read(ANSWER_LIMIT)
-        except Blocked:
-            problem = "the address is private or special and not in webhook_allow_networks"
         except TimeoutError:
             problem = f"no answer within {context.settings.webhook_seconds:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            problem = f"not reachable ({type(error).__name__})"
+            problem = why_unreachable(error)
         if status is not None:
             span.set_attribute("http.response.status_code", status)
     return Attempt(at=at, status=status, problem=problem, seconds=round(time.monotonic() - started, 3)), after
+
+
+def why_unreachable(error: Exception) -> str:
+    """For people; without the address's text, which a redirect or proxy may have chosen."""
+    if isinstance(getattr(error, "os_error", None), Blocked):
+        return "the address is private or special and not in webhook_allow_networks"
+    return f"not reachable ({type(error).__name__})"
 
 
 @asynccontextmanager
