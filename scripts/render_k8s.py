@@ -14,18 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from get_helm import ROOT, helm
 
+ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "deploy" / "helm" / "radrelay"
 VALUES = CHART / "ci" / "example-values.yaml"
 HEADER = "# Rendered from deploy/helm/radrelay by `make k8s`: change the chart, not this file.\n"
 Manifest = dict[str, Any]
 
 
+def output(*command: str | Path) -> str:
+    """What the command prints; its errors go to the terminal and end the rendering."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def render() -> list[Manifest]:
     """Every object of the chart, for a release named radrelay."""
-    command = [helm(ROOT / ".uv" / "helm"), "template", "radrelay", CHART, "--values", VALUES, "--kube-version", "1.32"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    helm = output(sys.executable, ROOT / "scripts" / "get_helm.py").strip()
+    text = output(helm, "template", "radrelay", CHART, "--values", VALUES, "--kube-version", "1.32")
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 

@@ -27,12 +27,22 @@ OPTIONS = (
     "-s3",
     "-s3.config=s3.json",
     "-s3.iam=false",
+    "-s3.autoCreateBucket=false",
     "-s3.port.iceberg=0",
     "-s3.port.lance=0",
     "-s3.localSocket=s3.sock",
 )
 PORTS = ("s3.port", "s3.port.grpc", "filer.port", "filer.port.grpc", "volume.port", "volume.port.grpc")
 MASTER_PORTS = ("master.port", "master.port.grpc")
+VERBS = (
+    "Read",
+    "Write",
+    "List",
+    "Tagging",
+    "GetObjectRetention",
+    "PutObjectRetention",
+    "GetBucketObjectLockConfiguration",
+)
 ENVIRONMENT = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}  # one volume file per bucket at first, not seven
 
 
@@ -53,8 +63,7 @@ class SeaweedFS(Server):
 
     def identity(self, name: str, buckets: Sequence[str]) -> tuple[str, str]:
         """Keys that open these buckets and no others; ask before `start`."""
-        verbs = ("Read", "Write", "List", "Tagging")
-        return self._admit(name, [f"{verb}:{bucket}" for bucket in buckets for verb in verbs])
+        return self._admit(name, [f"{verb}:{bucket}" for bucket in buckets for verb in VERBS])
 
     def url(self, bucket: str) -> str:
         return f"s3://127.0.0.1:{self.port}/{bucket}?secure=false"

@@ -171,7 +171,7 @@ class Runtime:
         """Finish what is under way, leave the rest for whoever comes next, and let go of everything."""
         if self.bus is not None and self.owns_bus:
             await self._within("draining the bus", self.bus.drain())
-        await self._within("relaying", self.relay.idle())
+            await self._within("relaying", self.relay.idle())
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

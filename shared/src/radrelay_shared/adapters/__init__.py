@@ -6,6 +6,7 @@ from radrelay_shared.errors import Invalid
 from radrelay_shared.ports import Message
 
 MAX_BODY = 64 * 1024  # bytes; what every CloudEvents intermediary must carry (CloudEvents 1.0 §Size Limits)
+CLOSE_SECONDS = 10.0  # how long `close` waits for deliveries under way before it lets go of them
 
 
 def check_size(message: Message) -> None:

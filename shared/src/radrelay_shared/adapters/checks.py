@@ -19,14 +19,14 @@ PAGE = 10_000
 DEPTH = 80  # MongoDB allows 100 levels, some of them the adapter's own
 LONGEST_ID = 512
 LONGEST_PATTERN = 1024  # matching a pattern may take time exponential in its wildcards
-COLLECTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+COLLECTION = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # SQLite's table names mind no case
 PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def collection(name: str) -> str:
     if not COLLECTION.fullmatch(name):
-        raise Invalid(f"{name!r} is not a collection name: a letter, then letters, digits, _ and -")
+        raise Invalid(f"{name!r} is not a collection name: a small letter, then small letters, digits, _ and -")
     return name
 
 
@@ -43,7 +43,7 @@ def key(document_id: str) -> str:
 
 
 def page(limit: int, offset: int) -> None:
-    if not 0 <= limit <= PAGE or offset < 0:
+    if not 0 <= limit <= PAGE or not 0 <= offset < 2**31:
         raise Invalid(f"limit is 0 to {PAGE}, offset at least 0")
 
 
@@ -57,6 +57,8 @@ def state(value: State) -> State:
 def plain(value: Any, depth: int) -> Any:
     if depth == 0:
         raise Invalid(f"a state is at most {DEPTH} levels deep")
+    if isinstance(value, str):  # most leaves are
+        return text(value)
     if isinstance(value, dict):
         return {field(name): plain(item, depth - 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -84,7 +86,7 @@ def scalar(value: Any) -> Any:
 
 
 def text(value: str) -> str:
-    if SURROGATE.search(value):
+    if not value.isascii() and SURROGATE.search(value):
         raise Invalid("half a surrogate pair is not text")
     return value
 

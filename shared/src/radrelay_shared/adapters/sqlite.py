@@ -12,42 +12,39 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from radrelay_shared.adapters import checks
-from radrelay_shared.adapters.sqlite_where import all_of, at, here, scalar_at
+from radrelay_shared.adapters.sqlite_file import Worker
+from radrelay_shared.adapters.sqlite_where import all_of, at, create, table
 from radrelay_shared.errors import Conflict, Full, Invalid, RadRelayError, Unreachable
 from radrelay_shared.ports import Document, Index, Message, Outgoing, State, Where
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
-BUSY_SECONDS = 5.0  # for another process's transaction to end
 ANSWER_SECONDS = 60.0  # for a disk that hangs
 GROUP = 128  # writes in one transaction, so that none waits long for its neighbours
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS documents (
-    collection TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, state TEXT NOT NULL, seen TEXT NOT NULL,
-    UNIQUE (collection, id));
-CREATE TABLE IF NOT EXISTS outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, collection TEXT NOT NULL, document_id TEXT NOT NULL,
-    message_id TEXT NOT NULL, type TEXT NOT NULL, urgent INTEGER NOT NULL, body BLOB NOT NULL, headers TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS outbox_by_document ON outbox (collection, document_id);
-CREATE TABLE IF NOT EXISTS health (id INTEGER PRIMARY KEY, checked REAL NOT NULL);
+TABLE = """
+CREATE TABLE IF NOT EXISTS {}
+(id TEXT NOT NULL PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL, seen TEXT NOT NULL)
 """
-DOCUMENTS = "SELECT id, revision, state, seen FROM documents"
-INSERT = "INSERT INTO documents (revision, state, seen, collection, id) VALUES (?, ?, ?, ?, ?)"
-UPDATE = "UPDATE documents SET revision = ?, state = ?, seen = ? WHERE collection = ? AND id = ?"
+GET = "SELECT id, revision, state, seen FROM {} WHERE id = ?"
+FIND = "SELECT id, revision, state, seen FROM {} WHERE {} ORDER BY {} LIMIT ? OFFSET ?"
+COUNT = "SELECT COUNT(*) FROM {} WHERE {}"
+SEEN = "SELECT seen FROM {} WHERE id = ? AND revision = ?"
+INSERT = "INSERT INTO {} (revision, state, seen, id) VALUES (?, ?, ?, ?)"
+UPDATE = "UPDATE {} SET revision = ?, state = ?, seen = ? WHERE id = ?"
+DELETE = """
+DELETE FROM {} WHERE id = ?2 AND revision = ?3
+AND NOT EXISTS (SELECT 1 FROM outbox WHERE collection = ?1 AND document_id = ?2)
+"""
 APPEND = (
     "INSERT INTO outbox (collection, document_id, message_id, type, urgent, body, headers) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-DELETE = """
-DELETE FROM documents WHERE collection = ?1 AND id = ?2 AND revision = ?3
-AND NOT EXISTS (SELECT 1 FROM outbox WHERE collection = ?1 AND document_id = ?2)
-"""
 WAITING = """
 WITH oldest AS (SELECT collection, document_id, MIN(seq) AS first FROM outbox GROUP BY 1, 2 ORDER BY first LIMIT ?)
 SELECT collection, document_id, message_id, type, urgent, body, headers
@@ -70,21 +67,23 @@ class SqliteDocuments:
     """`Documents` in the file at `path`, which is made (in a private folder) when it is first used."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._queue: deque[tuple[Work[Any], Future[Any]]] = deque()
-        self._writing, self._reading = Side(path, "write"), Side(path, "read")
+        self._writing, self._reading = Worker(path), Worker(path)
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
-        statements = [create(index) for index in indexes]
-        await self._write(lambda db: [db.execute(statement) for statement in statements])
+        def work(db: sqlite3.Connection) -> None:
+            for index in indexes:
+                made(db, index.collection)
+                db.execute(create(index))
+
+        await self._write(work)
 
     async def get(self, collection: str, document_id: str) -> Document | None:
-        query = f"{DOCUMENTS} WHERE collection = ? AND id = ?"
-        names = (checks.collection(collection), checks.key(document_id))
-        row = await self._read(lambda db: db.execute(query, names).fetchone())
+        key = checks.key(document_id)
+        row = await self._read(lambda db: db.execute(GET.format(made(db, collection)), (key,)).fetchone())
         return document(row) if row else None
 
-    async def save(  # noqa: PLR0913  the port's
+    async def save(
         self,
         collection: str,
         document_id: str,
@@ -94,25 +93,25 @@ class SqliteDocuments:
         outgoing: Sequence[Message] = (),
         seen: str | None = None,
     ) -> Document:
-        names = (checks.collection(collection), checks.key(document_id))
-        kept = checks.state(state)
-        rows = [(*names, m.id, m.type, m.urgent, m.body, json.dumps(dict(m.headers))) for m in outgoing]
+        key, kept = checks.key(document_id), checks.state(state)
+        rows = [(collection, key, m.id, m.type, m.urgent, m.body, json.dumps(dict(m.headers))) for m in outgoing]
 
         def work(db: sqlite3.Connection) -> Document:
-            known = (*seen_so_far(db, names, revision), *([seen] if seen else []))[-checks.SEEN_KEPT :]
-            values = (revision + 1, encoded(kept), encoded(known), *names)
-            db.execute(UPDATE if revision else INSERT, values)
+            documents = made(db, collection)
+            known = (*seen_so_far(db, documents, key, revision), *([seen] if seen else []))[-checks.SEEN_KEPT :]
+            write = UPDATE if revision else INSERT
+            db.execute(write.format(documents), (revision + 1, encoded(kept), encoded(known), key))
             db.executemany(APPEND, rows)
-            return Document(document_id, revision + 1, kept, known)
+            return Document(key, revision + 1, kept, known)
 
         return await self._write(work)
 
     async def delete(self, collection: str, document_id: str, *, revision: int) -> None:
-        names = (checks.collection(collection), checks.key(document_id))
-        if not await self._write(lambda db: db.execute(DELETE, (*names, revision)).rowcount):
+        values = (collection, checks.key(document_id), revision)
+        if not await self._write(lambda db: db.execute(DELETE.format(made(db, collection)), values).rowcount):
             raise Conflict(f"{collection} {document_id} is no longer at revision {revision}, or has messages waiting")
 
-    async def find(  # noqa: PLR0913  the port's
+    async def find(
         self,
         collection: str,
         where: Sequence[Where] = (),
@@ -123,16 +122,21 @@ class SqliteDocuments:
         offset: int = 0,
     ) -> list[Document]:
         checks.page(limit, offset)
-        condition, values = all_of(collection, where)
+        condition, values = all_of(where)
         way = "DESC" if descending else "ASC"
         order = ", ".join(f"{column} {way}" for column in ([at(sort)] if sort else []) + ["id"])
-        query = f"{DOCUMENTS} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
-        return await self._read(lambda db: [document(row) for row in db.execute(query, [*values, limit, offset])])
+
+        def work(db: sqlite3.Connection) -> list[Document]:
+            query = FIND.format(made(db, collection), condition, order)
+            return [document(row) for row in db.execute(query, [*values, limit, offset])]
+
+        return await self._read(work)
 
     async def count(self, collection: str, where: Sequence[Where] = ()) -> int:
-        condition, values = all_of(collection, where)
-        query = f"SELECT COUNT(*) FROM documents WHERE {condition}"  # noqa: S608  holds names that `checks` matched
-        return await self._read(lambda db: int(db.execute(query, values).fetchone()[0]))
+        condition, values = all_of(where)
+        return await self._read(
+            lambda db: int(db.execute(COUNT.format(made(db, collection), condition), values).fetchone()[0])
+        )
 
     async def outgoing(self, *, limit: int = 100) -> list[Outgoing]:
         waiting: dict[tuple[str, str], list[Message]] = {}
@@ -141,7 +145,7 @@ class SqliteDocuments:
         return [Outgoing(*names, tuple(messages)) for names, messages in waiting.items()]
 
     async def settle(self, collection: str, document_id: str, message_ids: Sequence[str]) -> None:
-        values = (checks.collection(collection), document_id, encoded(list(message_ids)))
+        values = (collection, document_id, encoded(list(message_ids)))
         await self._write(lambda db: db.execute(SETTLE, values))
 
     async def healthy(self) -> None:
@@ -156,7 +160,7 @@ class SqliteDocuments:
         def answer() -> T:
             try:
                 return work(self._reading.connection())
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise meaning(error) from error
 
         return await patiently(self._reading.submit(answer))
@@ -175,9 +179,9 @@ class SqliteDocuments:
             return
         try:
             outcomes = self._transaction([work for work, _ in group])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._writing.disconnect()  # rolls back; the next group starts afresh
-            outcomes = [meaning(error)] * len(group)
+            outcomes = [meaning(error) for _ in group]
         for (_, future), outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 future.set_exception(outcome)
@@ -190,3 +194,61 @@ class SqliteDocuments:
         outcomes = [attempt(db, work) for work in group]
         db.execute("COMMIT")
         return outcomes
+
+
+def attempt(db: sqlite3.Connection, work: Work[Any]) -> Any:
+    """The work's result or its error; after an error none of its writes remain. Raise what ended the transaction."""
+    db.execute("SAVEPOINT one")
+    try:
+        outcome = work(db)
+    except Exception as error:
+        if not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO one")
+        outcome = meaning(error) if isinstance(error, sqlite3.Error) else error
+    db.execute("RELEASE one")
+    return outcome
+
+
+def meaning(error: sqlite3.Error | OSError) -> RadRelayError:
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = Unreachable if code is None else MEANING.get(code, MEANING.get(code & 0xFF, Unreachable))
+    return kind(f"the SQLite file answered: {error}")
+
+
+async def patiently(future: Future[T]) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await asyncio.wrap_future(future)
+    except TimeoutError:
+        raise Unreachable(f"the SQLite file did not answer within {ANSWER_SECONDS:.0f} s") from None
+
+
+def made(db: sqlite3.Connection, collection: str) -> str:
+    """The collection's table, which is made when it is first used."""
+    name = table(collection)
+    db.execute(TABLE.format(name))
+    return name
+
+
+def seen_so_far(db: sqlite3.Connection, documents: str, key: str, revision: int) -> tuple[str, ...]:
+    """The events that this revision has handled; raise `Conflict` if it is no longer the current one."""
+    if revision == 0:
+        return ()
+    row = db.execute(SEEN.format(documents), (key, revision)).fetchone()
+    if row is None:
+        raise Conflict(f"{key} is no longer at revision {revision}")
+    return tuple(json.loads(row[0]))
+
+
+def document(row: tuple[str, int, str, str]) -> Document:
+    key, revision, state, seen = row
+    return Document(key, revision, json.loads(state), tuple(json.loads(seen)))
+
+
+def message(key: str, type_: str, urgent: int, body: bytes, headers: str) -> Message:
+    return Message(key, type_, bool(urgent), body, json.loads(headers))
+
+
+def encoded(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

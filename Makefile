@@ -1,0 +1,57 @@
+# Everything a newcomer needs: `make demo` and `make test`.
+
+PYTHON ?= python3
+UV     := .uv/bin/uv
+BIN    := .venv/bin
+STAMP  := .venv/.synced
+APT    := rabbitmq-server dcmtk
+
+.PHONY: demo up test check fix servers docs k8s bench-flow clean
+.DEFAULT_GOAL := demo
+
+demo: $(STAMP)            ## the main job, end to end, on embedded defaults
+	$(BIN)/radrelay demo
+
+up: $(STAMP)              ## the seven services in one process, until you stop it
+	$(BIN)/radrelay up
+
+test: $(STAMP) servers check  ## every check and every test, on real servers
+	$(BIN)/pytest
+
+check: $(STAMP)           ## style, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(STAMP)             ## what the tools can mend by themselves
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+servers:                  ## RabbitMQ and dcmtk from Debian; the others come from PyPI with .venv
+	@missing=""; for package in $(APT); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	then echo "installed:$$missing"; \
+	else echo "not installed:$$missing — the tests that need them are skipped." \
+	          "To run them: sudo apt-get install$$missing"; fi
+
+docs: $(STAMP)            ## docs/flow.md and docs/asyncapi.yaml from the services' own tables
+	$(BIN)/python scripts/make_docs.py
+
+k8s: $(STAMP)             ## plain manifests from the chart
+	$(BIN)/python scripts/render_k8s.py
+
+bench-flow: $(STAMP) servers  ## studies per second through seven processes
+	$(BIN)/python benchmarks/flow.py
+
+clean:
+	rm -rf .venv .uv .radrelay
+
+$(UV):
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
+
+$(STAMP): $(UV) pyproject.toml uv.lock shared/pyproject.toml deploy/local/pyproject.toml $(wildcard services/*/pyproject.toml)
+	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --quiet --python $(PYTHON) --all-packages --all-groups --all-extras
+	@touch $@

@@ -1,0 +1,204 @@
+"""The `radrelay` command."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from radrelay import demo as demonstration
+from radrelay import doctor as checks
+from radrelay import register, send
+from radrelay.client import Client, Problem
+from radrelay.keys import Keys
+from radrelay.platform import Platform
+from radrelay.services import SERVICES
+from radrelay_shared.errors import RadRelayError
+from radrelay_shared.security import Role
+from radrelay_shared.telemetry import log_to_stderr
+
+app = typer.Typer(
+    help="RadRelay: studies in, signed reports out. Not a medical device.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+console, errors = Console(), Console(stderr=True)
+
+Folder = Annotated[Path, typer.Option("--data", help="Where this RadRelay keeps everything, keys included.")]
+Url = Annotated[str, typer.Option("--url", help="Address of the running RadRelay.")]
+HERE = Path(".radrelay")
+LOCAL = "http://127.0.0.1:8042"
+
+
+def tell(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run it; an expected failure is one sentence and exit status 1, never a traceback."""
+    try:
+        return asyncio.run(work())
+    except (RadRelayError, Problem, ConnectionError, OSError) as error:
+        errors.print(f"[bold red]radrelay:[/] {getattr(error, 'detail', None) or error}")
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def up(
+    data: Folder = HERE,
+    http_host: Annotated[
+        str, typer.Option(help="Address to listen on; loopback unless you say otherwise.")
+    ] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(help="DICOMweb, FHIR, webhooks and everything else over HTTP.")] = 8042,
+    dicom_port: Annotated[int, typer.Option(help="C-STORE and C-ECHO.")] = 11112,
+    allow_network: Annotated[
+        list[str] | None, typer.Option(help="Private network (CIDR) that webhooks may go to; repeat it.")
+    ] = None,
+    log_level: str = "INFO",
+) -> None:
+    """Run all seven services in this process until you stop it (Ctrl-C or SIGTERM)."""
+    log_to_stderr(log_level)
+    platform = Platform(data, http_host, http_port, dicom_port, {"webhook_allow_networks": allow_network or []})
+
+    async def run() -> None:
+        await platform.start()
+        address = f"http://{http_host}:{http_port}"
+        errors.print(f"RadRelay is up. HTTP {address}, DICOM {http_host}:{dicom_port} (AE RADRELAY), data in {data}")
+        errors.print(f"Next: radrelay apply FILE --data {data} --url {address}   ·   radrelay doctor --url {address}")
+        stopping = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        waits = {asyncio.create_task(stopping.wait()), failing := asyncio.create_task(platform.failed())}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        stopped_by_itself = failing.result() if failing.done() else None
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        await platform.stop()
+        if stopped_by_itself:
+            raise RadRelayError(f"{stopped_by_itself} stopped by itself; the log says why. Nothing was lost")
+
+    tell(run)
+
+
+@app.command()
+def demo() -> None:
+    """Do the main job once, on real studies and synthetic patients, and exit 0 only if it was done."""
+    log_to_stderr("ERROR")
+    if not tell(lambda: demonstration.demo(console)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML with sites, radiologists, webhooks.")],
+    data: Folder = HERE,
+    url: Url = LOCAL,
+) -> None:
+    """Register the clinics, radiologists and webhook endpoints of a YAML file."""
+    operator = Client(url, tell_token(data, "operator", Role.OPERATOR))
+    secrets = tell(lambda: register.register(register.read(file), operator))
+    for site, secret in secrets.items():
+        console.print(f"webhook secret of {site}, shown once: {secret}", soft_wrap=True)
+
+
+@app.command()
+def token(
+    subject: Annotated[str, typer.Argument(help="Who: a radiologist's id, or a machine's name.")],
+    role: Annotated[list[Role], typer.Option(help="Repeat it for several.")],
+    site: Annotated[list[str] | None, typer.Option(help="Repeat it for several; none: all sites.")] = None,
+    hours: Annotated[float, typer.Option(min=0.1, max=24 * 366)] = 8,
+    data: Folder = HERE,
+) -> None:
+    """Print a bearer token of the local issuer."""
+
+    async def make() -> str:
+        return Keys(data / "keys").token(subject, set(role), set(site or ["*"]), timedelta(hours=hours))
+
+    typer.echo(tell(make))
+
+
+@app.command(name="send")
+def send_command(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
+    to: Annotated[str, typer.Option(help="HOST:PORT of the receiver.")] = "127.0.0.1:11112",
+    calling: Annotated[str, typer.Option(help="The AE title to send as; it must belong to a site.")] = "RADRELAY_SEND",
+    called: Annotated[str, typer.Option(help="The AE title of the receiver.")] = "RADRELAY",
+) -> None:
+    """Send DICOM files by C-STORE, each as it is; exit 0 only if all were stored."""
+    host, _, port = to.rpartition(":")
+    if not host or not port.isdecimal():
+        raise typer.BadParameter("say HOST:PORT, for instance 127.0.0.1:11112", param_hint="--to")
+
+    async def run() -> int:
+        failures = 0
+        outcomes = await asyncio.to_thread(
+            lambda: list(send.send_files(send.files_below(paths), host, int(port), calling, called))
+        )
+        for outcome in outcomes:
+            failures += not outcome.stored
+            if not outcome.stored:
+                errors.print(f"{outcome.name}: {outcome.message}")
+        console.print(f"{len(outcomes) - failures} stored, {failures} not")
+        return failures or not outcomes
+
+    if tell(run):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(data: Folder = HERE, url: Url = LOCAL) -> None:
+    """Show the newest studies and how far each has come."""
+    operator = Client(url, tell_token(data, "operator", Role.OPERATOR))
+    console.print(demonstration.board(tell(lambda: operator.call("GET", "/status"))))
+
+
+@app.command()
+def replay(
+    service: Annotated[str | None, typer.Argument(help="One service; none: all of them.")] = None,
+    message: Annotated[str | None, typer.Option(help="One dead letter's id; none: all.")] = None,
+    *,
+    list_only: Annotated[bool, typer.Option("--list", help="Only show them.")] = False,
+    data: Folder = HERE,
+    url: Url = LOCAL,
+) -> None:
+    """Show or try again what services gave up (dead letters)."""
+    operator = Client(url, tell_token(data, "operator", Role.OPERATOR))
+    names = [service] if service else [each.name for each in SERVICES]
+    table = Table("service", "id", "event", "attempts", "reason")
+    for name in names:
+        letters = tell(partial(operator.call, "GET", f"/ops/{name}/dead-letters"))
+        for letter in letters:
+            table.add_row(name, letter["id"], letter["type"], str(letter["attempts"]), letter["reason"])
+        if letters and not list_only:
+            path = f"/ops/{name}/dead-letters" + (f"/{message}" if message else "") + "/replay"
+            count = tell(partial(operator.call, "POST", path))["replayed"]
+            console.print(f"{name}: {count} tried again")
+    console.print(table if table.row_count else "There are no dead letters.")
+
+
+@app.command()
+def doctor(data: Folder = HERE, url: Url = LOCAL) -> None:
+    """Say in plain words what is missing or cannot be reached."""
+    findings = tell(lambda: checks.examine(data, url))
+    for finding in findings:
+        console.print(f"{'[green]ok[/]  ' if finding.good else '[bold red]no[/]  '} {finding.what}")
+        if finding.advice:
+            console.print(f"     {finding.advice}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+def tell_token(data: Path, subject: str, role: Role) -> str:
+    """A token for this command itself."""
+
+    async def make() -> str:
+        return Keys(data / "keys").token(subject, {role}, {"*"}, timedelta(minutes=5))
+
+    made: str = tell(make)
+    return made

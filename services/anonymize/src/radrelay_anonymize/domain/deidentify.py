@@ -1,0 +1,150 @@
+"""The walk through one data set: every element of the copy was put there by a rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+
+from radrelay_anonymize.domain.gate import Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.reading import DEEPEST, element, quietly, texts
+from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, decide
+from radrelay_anonymize.domain.table import PROFILE, TEXT, Action
+from radrelay_anonymize.domain.values import Context, dummy, made
+from radrelay_anonymize.domain.words import Words, words_of
+from radrelay_shared.errors import Invalid
+
+METHOD = "RadRelay: PS3.15 Basic Profile 2026c with options, default deny"
+IMPLEMENTATION_UID = "2.25.173068140782311734530229521935564693164"
+IMPLEMENTATION_NAME = "RADRELAY"
+
+CONCEPT_NAME, CODE_VALUE = 0x0040A043, 0x00080100
+
+# VRs that may stand for one another; an element whose VR is not of its attribute's kind holds something else.
+KINDS = (TEXT, {"DS", "IS"}, {"DA", "DT"}, {"US", "SS", "UL", "SL", "UV", "SV", "OW", "OB"}, {"FL", "FD", "OF", "OD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentified:
+    """A copy without identity, by rule; `words` is what the verifier shall not find in it.
+
+    `tally` counts elements by what happened to them: an action's name, "unreadable" or "foreign-vr".
+    """
+
+    dataset: FileDataset
+    words: Words
+    pixels: Pixels
+    tally: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An instance that a person has to look at; `reasons` are codes without identity."""
+
+    reasons: tuple[str, ...]
+
+
+Outcome = Deidentified | Quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    context: Context
+    tally: Counter[str] = field(default_factory=Counter)
+
+
+def deidentify(dataset: FileDataset, context: Context) -> Outcome:
+    """The instance under PS3.15's Basic Profile and `PROFILE`'s options, or why that cannot be done.
+
+    Pure: the original stays as it is, and pixel values are passed on by reference. The words of the instance itself are
+    added to the context's before any text is cleaned.
+    """
+    with quietly():
+        if reason := refusal(dataset):
+            return Quarantined((reason,))
+        try:
+            words = context.words | words_of(dataset)
+            walk = _Walk(replace(context, words=words))
+            copied = _copied(dataset, walk, depth=0)
+        except Invalid:
+            return Quarantined(("nested-too-deeply",))
+        pixels = pixel_state(dataset)
+        _sign(copied, original_annotation=dataset.get("BurnedInAnnotation"), pixels=pixels)
+        return Deidentified(_as_file(copied, dataset), words, pixels, dict(walk.tally))
+
+
+def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
+    if depth > DEEPEST:
+        raise Invalid("sequences are nested too deeply")
+    target = Dataset()
+    for tag in source.keys():  # noqa: SIM118  a Dataset iterates over elements, parsing them
+        action = decide(int(tag))
+        walk.tally[action.value] += 1
+        if action is Action.REMOVE:
+            continue
+        if (new := _element(source, tag, action, walk, depth)) is not None:
+            target[tag] = new
+    if _concept(source) in IDENTITY_CONCEPTS and "TextValue" in target:
+        target["TextValue"] = dummy(target["TextValue"])
+    return target
+
+
+def _element(source: Dataset, tag: int, action: Action, walk: _Walk, depth: int) -> DataElement | None:
+    found = element(source, tag)
+    if found is None:
+        walk.tally["unreadable"] += 1
+        return None
+    if not _is_of_kind(found.VR, dictionary_VR(tag)):
+        walk.tally["foreign-vr"] += 1
+        return None
+    if action is Action.RECURSE:
+        items = [_copied(item, walk, depth + 1) for item in found.value]
+        return DataElement(tag, "SQ", Sequence(items))
+    return made(action, found, walk.context)
+
+
+def _is_of_kind(vr: str, attribute: str) -> bool:
+    own = set(attribute.split(" or "))
+    return vr == attribute or vr in own or any(vr in kind and own & kind for kind in KINDS)
+
+
+def _concept(item: Dataset) -> str | None:
+    """The code value of an SR content item's concept name."""
+    names = element(item, CONCEPT_NAME)
+    codes = [element(name, CODE_VALUE) for name in names.value] if names is not None and names.VR == "SQ" else []
+    return texts(codes[0])[0] if codes and codes[0] is not None and texts(codes[0]) else None
+
+
+def _sign(target: Dataset, *, original_annotation: str | None, pixels: Pixels) -> None:
+    """Say what was done (PS3.15 §E.1.1 steps 5 to 7); "no burned-in annotation" only where the source says so, too."""
+    target.SpecificCharacterSet = "ISO_IR 192"
+    target.PatientIdentityRemoved = "YES"
+    target.DeidentificationMethod = METHOD
+    target.DeidentificationMethodCodeSequence = Sequence([_code(*option) for option in PROFILE.items()])
+    target.LongitudinalTemporalInformationModified = "MODIFIED"
+    if pixels == "burned-in":
+        target.BurnedInAnnotation = "YES"
+    elif pixels == "plain" and original_annotation == "NO":
+        target.BurnedInAnnotation = "NO"
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    return item
+
+
+def _as_file(target: Dataset, source: FileDataset) -> FileDataset:
+    """With a file meta of its own: nothing of the sender's software, AE title or private information."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = target.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = target.SOPInstanceUID
+    meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
+    meta.ImplementationClassUID = IMPLEMENTATION_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_NAME
+    return FileDataset(None, target, preamble=bytes(128), file_meta=meta)

@@ -1,0 +1,200 @@
+"""The words of identity of one study, and text without them (contextual de-identification)."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+from pydicom.dataset import Dataset
+
+from radrelay_anonymize.domain.patterns import MARK, without_patterns
+from radrelay_anonymize.domain.pseudonyms import is_well_known
+from radrelay_anonymize.domain.reading import elements, quietly, texts
+
+# Never identity by themselves, though they stand in names: particles, titles, placeholders.
+STOP = frozenset({
+    "al", "and", "anon", "anonymous", "anonymized", "bin", "da", "de", "del", "der", "di", "do", "dos", "dr", "du",
+    "el", "frau", "herr", "ibn", "la", "le", "md", "med", "miss", "mr", "mrs", "ms", "no", "none", "of", "patient",
+    "phd", "prof", "test", "the", "unknown", "van", "von", "zu",
+})  # fmt: skip
+
+# Attributes whose whole value is an identifier or the name of a place.
+IDENTIFIERS = (
+    "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "ServiceEpisodeID",
+    "MedicalRecordLocator", "PatientTelephoneNumbers", "PatientAddress", "InsurancePlanIdentification",
+    "RegionOfResidence", "InstitutionName", "InstitutionAddress", "StationName", "DeviceSerialNumber",
+    "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers", "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest", "PersonAddress", "PersonTelephoneNumbers", "VerifyingOrganization",
+    "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ContainerIdentifier", "SpecimenIdentifier",
+)  # fmt: skip
+# Sites put words of anatomy into these, too ("CT CHEST"): only what has a number in it counts.
+STEP_IDENTIFIERS = ("RequestedProcedureID", "ScheduledProcedureStepID", "PerformedProcedureStepID")
+BIRTH_DATES = ("PatientBirthDate", "PatientMotherBirthDate")
+
+SHORTEST_IDENTIFIER = 4  # "1CT1" is one, "7" is not
+SHORTEST_GLUED_NAME = 4  # "S R" is no reason to take SR for a name
+SHORTEST_GLUED = 6  # from here on an identifier is found inside longer runs, too
+LATIN = 0x24F  # names in other scripts are searched as parts of words, because those scripts join them
+
+_APOSTROPHE = re.compile(r"['\u2019]")
+_NUMBER = re.compile(r"\d{4}")
+_DOTTED = re.compile(r"\d+(?:\.\d+){3,}")  # a UID that is long enough to be somebody's
+_TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What must not appear in any text: folded name parts, phrases, squeezed identifiers, dates (digits), UIDs."""
+
+    names: frozenset[str] = frozenset()
+    phrases: frozenset[str] = frozenset()
+    identifiers: frozenset[str] = frozenset()
+    dates: frozenset[str] = frozenset()
+    uids: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        names: Iterable[str] = (),
+        identifiers: Iterable[str] = (),
+        dates: Iterable[str] = (),
+        uids: Iterable[str] = (),
+    ) -> Words:
+        """From person names (`Family^Given` or prose order), identifiers or places, `YYYYMMDD` dates and UIDs."""
+        names, identifiers = list(names), list(identifiers)
+        kinds = [_identifier(value) for value in identifiers]
+        return cls(
+            names=frozenset(part for name in names for part in _name_parts(name)),
+            phrases=frozenset(
+                [p for name in names for p in _joined_scripts(name)] + [v for k, v in kinds if k == "phrase"]
+            ),
+            identifiers=frozenset(v for k, v in kinds if k == "identifier"),
+            dates=frozenset(digits for date in dates for digits in _spellings(date)),
+            uids=frozenset(
+                uid for uid in uids if _DOTTED.fullmatch(uid) and not is_well_known(uid, names_a_class=True)
+            ),
+        )
+
+    def __or__(self, other: Words) -> Words:
+        return Words(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
+
+    def redact(self, text: str) -> str:
+        """The text without any of these words; measures, anatomy and punctuation stay."""
+        text = _joined(self.phrases, self.identifiers | self.dates).sub(MARK, unicodedata.normalize("NFC", text))
+        text = _DOTTED.sub(lambda match: MARK if match[0] in self.uids else match[0], text)
+        return _TOKEN.sub(lambda match: MARK if self._knows(match[0]) else match[0], text)
+
+    def clean(self, text: str) -> str:
+        """As `redact`, and without what looks like a date, telephone number, address, long number or titled name."""
+        return without_patterns(self.redact(text))
+
+    def _knows(self, token: str) -> bool:
+        spellings = {_bare(token), *map(fold, _APOSTROPHE.split(token))}  # O'Neil, and Anna's
+        found = {word for word in spellings & self.names if len(word) > 2 or not token.islower()}  # noqa: PLR2004  ng/ml
+        return bool(found)
+
+
+@functools.lru_cache(maxsize=64)  # a study's words are the same for all its instances
+def _joined(phrases: frozenset[str], identifiers: frozenset[str]) -> re.Pattern[str]:
+    """Everything that is more, or less, than a word; the longest spelling first."""
+    spellings = [_spaced(phrase) for phrase in phrases]
+    spellings += [_loose(value) for value in identifiers]
+    return re.compile("|".join(sorted(spellings, key=len, reverse=True)) or r"(?!)", re.IGNORECASE)
+
+
+def words_of(dataset: Dataset) -> Words:
+    """Every name, identifier, birth date and UID of one instance, wherever it is nested, private elements included."""
+    by_kind: dict[str, list[str]] = {"names": [], "identifiers": [], "dates": [], "uids": []}
+    with quietly():
+        for element in elements(dataset):
+            if kind := _kind(element.VR, element.keyword):
+                by_kind[kind] += texts(element)
+            elif element.keyword in STEP_IDENTIFIERS:
+                by_kind["identifiers"] += [text for text in texts(element) if _NUMBER.search(text)]
+    return Words.of(**by_kind)
+
+
+def _kind(vr: str, keyword: str) -> str | None:
+    """Which sort of identity word an element holds."""
+    if keyword in IDENTIFIERS:
+        return "identifiers"
+    if keyword in BIRTH_DATES:
+        return "dates"
+    return {"PN": "names", "UI": "uids"}.get(vr)
+
+
+def fold(text: str) -> str:
+    """Case and diacritics away, so that MÜLLER, Müller and Muller are one."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return unicodedata.normalize("NFC", bare).casefold()
+
+
+def _bare(token: str) -> str:
+    """Folded and without apostrophes: O'Neil and ONeil are one."""
+    return _APOSTROPHE.sub("", fold(token))
+
+
+def _name_parts(name: str) -> Iterator[str]:
+    """Each part of at least two letters, and the usual ways to glue two of them together."""
+    for spelling in {name, _transliterated(name)}:
+        for group in spelling.split("="):  # alphabetic=ideographic=phonetic
+            parts = [_bare(part) for part in _TOKEN.findall(group)]
+            parts = [part for part in parts if part not in STOP]
+            yield from (part for part in parts if len(part) > 1 and not part.isdigit())
+            for first, second in pairwise(parts[:3]):
+                glued = (first + second, second + first, second[0] + first, first + second[0])
+                yield from (word for word in glued if len(word) >= SHORTEST_GLUED_NAME)
+
+
+def _transliterated(name: str) -> str:
+    """The German spelling without umlauts: what a system without them wrote."""
+    return "".join({"ä": "ae", "ö": "oe", "ü": "ue"}.get(char, char) for char in name.lower())
+
+
+def _joined_scripts(name: str) -> Iterator[str]:
+    """In scripts that join words (山田太郎の, 김희중은): each part of two characters or more, and the whole name."""
+    for group in name.split("="):
+        parts = [unicodedata.normalize("NFC", part) for part in _TOKEN.findall(group)]
+        if any(ord(char) > LATIN for part in parts for char in part):
+            yield from (part for part in [*parts, "".join(parts)] if len(part) > 1)
+
+
+def _identifier(value: str) -> tuple[str, str]:
+    """An identifier has a digit and is squeezed to letters and digits; a place is a phrase of words."""
+    squeezed = squeeze(value)
+    if len(squeezed) < SHORTEST_IDENTIFIER:
+        return "too short", ""
+    if any(char.isdigit() for char in squeezed):
+        return "identifier", squeezed
+    return "phrase", unicodedata.normalize("NFC", value.strip())
+
+
+def squeeze(text: str) -> str:
+    """Letters and digits only, folded."""
+    return "".join(char for char in fold(text) if char.isalnum())
+
+
+def _spellings(date: str) -> Iterator[str]:
+    """`YYYYMMDD` and the two orders that people write."""
+    digits = squeeze(date)[:8]
+    if len(digits) == 8 and digits.isdigit():  # noqa: PLR2004  YYYYMMDD
+        year, month, day = digits[:4], digits[4:6], digits[6:]
+        yield from (year + month + day, day + month + year, month + day + year)
+
+
+def _spaced(phrase: str) -> str:
+    """The words in order, with anything but letters and digits between them; whole words where a script has them."""
+    pattern = r"[\W_]+".join(map(re.escape, re.findall(r"[^\W_]+", phrase)))
+    return pattern if any(ord(char) > LATIN for char in phrase) else rf"(?<![^\W_]){pattern}(?![^\W_])"
+
+
+def _loose(squeezed: str) -> str:
+    """The characters in order, with any separator between them; short ones only as whole words."""
+    pattern = r"[\W_]?".join(map(re.escape, squeezed))
+    return pattern if len(squeezed) >= SHORTEST_GLUED else rf"(?<![^\W_]){pattern}(?![^\W_])"

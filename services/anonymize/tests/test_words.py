@@ -1,0 +1,79 @@
+"""Contextual cleaning: what is known of the patient goes from every text, and medicine stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from radrelay_anonymize.domain import Words
+
+MUELLER = Words.of(
+    names=["Müller-O'Neil^Anna Maria^^Dr.", "Ng^Bo", "山田^太郎", "Иванов^Пётр", "כהן^שרה"],
+    identifiers=["MRN-00123/45", "4711", "St. Elsewhere General Hospital"],
+    dates=["19690312"],
+    uids=["1.2.840.113619.2.30.1.1762295590"],
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("CT chest of Anna, contrast 80 ml", "CT chest of [removed], contrast 80 ml"),
+        ("MUELLER / Mueller / müller", "[removed] / [removed] / [removed]"),
+        ("ONEIL, O'Neil and O\u2019NEIL", "[removed], [removed] and [removed]"),
+        ("ANNA_MARIA-axial", "[removed]_[removed]-axial"),
+        ("NgBo, Bo NG", "[removed], [removed] [removed]"),
+        ("5 ng/ml", "5 ng/ml"),
+        ("mrn 00123 45 and MRN0012345", "[removed] and [removed]"),
+        ("bed 4711, not 14711", "bed [removed], not 14711"),
+        ("from St. Elsewhere  General hospital", "from [removed]"),
+        ("born 12.03.1969", "born [removed]"),
+        ("山田太郎の胸部", "[removed]の胸部"),
+        ("у Иванова П.", "у [removed]а П."),
+        ("לכהן", "ל[removed]"),
+        ("see 1.2.840.113619.2.30.1.1762295590", "see [removed]"),
+    ],
+)
+def test_words_of_this_study_go(before: str, after: str) -> None:
+    assert MUELLER.clean(before) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Referred by Dr. Jane Smith for cough", "Referred by [removed] for cough"),
+        ("call +49 30 1234-5678", "call [removed]"),
+        ("Tel.: 555 12 34", "[removed]"),
+        ("write to jane.doe@example.org", "write to [removed]"),
+        ("compared with 2023-11-05", "compared with [removed]"),
+        ("compared with 5/11/23 and 5. November 2023", "compared with [removed] and [removed]"),
+        ("accession 20231105001", "accession [removed]"),
+    ],
+)
+def test_identity_that_nobody_announced_goes_by_its_form(before: str, after: str) -> None:
+    assert Words().clean(before) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nodule 12 x 9 mm in segment 6, SUVmax 4.5, previously 3.1",
+        "T2 FLAIR axial 3mm, TE 120.5 TR 9000",
+        "DR CHEST PA and lateral",
+        "MR brain w/o contrast, b=1000",
+        "L4/5 disc, grade 2/4",
+        "BI-RADS 4A; 2-3 o'clock, 3 cm from nipple",
+        "120 kVp, 0.5 s, pitch 0.984:1",
+    ],
+)
+def test_clinical_text_stays_as_it_is(text: str) -> None:
+    assert MUELLER.clean(text) == text
+
+
+def test_code_keeps_its_long_number_because_it_is_snomeds() -> None:
+    assert MUELLER.redact("399173006") == "399173006"
+    assert MUELLER.redact("Anna's protocol") == "[removed] protocol"
+
+
+def test_words_of_order_and_study_add_up() -> None:
+    both = Words.of(names=["Doe^Jane"]) | Words.of(names=["Roe^Richard"])
+    assert both.clean("Jane and Richard") == "[removed] and [removed]"

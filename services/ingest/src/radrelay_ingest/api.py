@@ -1,0 +1,161 @@
+"""What enters over HTTP: sites, studies (STOW-RS), orders (FHIR); and what an operator may look at."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request
+from fastapi.responses import JSONResponse
+
+from radrelay_ingest.context import IngestContext, Sender
+from radrelay_ingest.domain.sites import REGISTER, Site, SiteName, Sites, register
+from radrelay_ingest.domain.studies import Study
+from radrelay_ingest.orders import take_order
+from radrelay_ingest.stow import Store, boundary_of
+from radrelay_shared.aggregate import current_traceparent
+from radrelay_shared.errors import Invalid, NotFound
+from radrelay_shared.events import Key
+from radrelay_shared.http import context_of
+from radrelay_shared.ports import In
+from radrelay_shared.security import EVERY_SITE, Operator, Principal, Role, require
+
+router = APIRouter(prefix="/ingest", tags=["ingest"])
+
+IngestDep = Annotated[IngestContext, Depends(context_of)]
+Machine = Annotated[Principal, require(Role.SITE)]
+Viewer = Annotated[Principal, require(Role.SITE, Role.ASSISTANT, Role.OPERATOR)]
+StudyKey = Annotated[str, Path(pattern=r"^st-[a-z2-7]{1,64}$")]
+StudyUid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
+FhirJson = Annotated[dict[str, Any], Body(media_type="application/fhir+json")]
+MULTIPART = {
+    "requestBody": {
+        "required": True,
+        "content": {'multipart/related; type="application/dicom"': {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+async def acting_site(
+    caller: Machine, context: IngestDep, x_radrelay_site: Annotated[str | None, Header()] = None
+) -> str:
+    """The registered site that a machine acts for: its only one, or the one it names."""
+    site = x_radrelay_site or (next(iter(caller.sites)) if len(caller.sites) == 1 else EVERY_SITE)
+    if site == EVERY_SITE:
+        raise Invalid("say in X-RadRelay-Site for which site this is")
+    caller.must_see(site, "site")
+    await context.refresh_sites()
+    context.site(site)
+    return site
+
+
+ActingSite = Annotated[str, Depends(acting_site)]
+
+
+@router.put("/sites/{name}")
+async def put_site(name: SiteName, site: Site, context: IngestDep, _: Operator) -> Site:
+    """Register a site, or change what is known of it; an AE title names one site only."""
+    await context.store.change(Sites, REGISTER, partial(register, name=name, site=site))
+    await context.refresh_sites()
+    return site
+
+
+@router.get("/sites")
+async def get_sites(context: IngestDep, _: Operator) -> dict[str, Site]:
+    """All registered sites."""
+    return (await context.refresh_sites()).sites
+
+
+@router.post("/dicom-web/studies", openapi_extra=MULTIPART)
+async def store_instances(request: Request, context: IngestDep, site: ActingSite) -> JSONResponse:
+    """Store instances (PS3.18 §10.5): 200 if all are durable, 202 if some failed, 409 if none was stored."""
+    return await _store(request, context, site, None)
+
+
+@router.post("/dicom-web/studies/{study_instance_uid}", openapi_extra=MULTIPART)
+async def store_instances_of_study(
+    request: Request, context: IngestDep, site: ActingSite, study_instance_uid: StudyUid
+) -> JSONResponse:
+    """As above; instances of other studies fail."""
+    return await _store(request, context, site, study_instance_uid)
+
+
+async def _store(request: Request, context: IngestContext, site: str, study_instance_uid: str | None) -> JSONResponse:
+    boundary = boundary_of(request.headers.get("content-type", ""))
+    store = Store(context, Sender(site, current_traceparent()), study_instance_uid)
+    outcome = await store.run(aiter(request.stream()), boundary)
+    return JSONResponse(outcome.dicom_json, outcome.status, media_type="application/dicom+json")
+
+
+@router.post("/fhir", status_code=202)
+async def post_bundle(request: Request, bundle: FhirJson, context: IngestDep, site: ActingSite) -> dict[str, Key]:
+    """Take the order in a transaction Bundle with its Patient and ServiceRequest (FHIR R4)."""
+    return {"order": await take_order(context, site, await request.body(), bundle)}
+
+
+@router.post("/fhir/ServiceRequest", status_code=202)
+async def post_request(request: Request, order: FhirJson, context: IngestDep, site: ActingSite) -> dict[str, Key]:
+    """Take an order as a ServiceRequest (FHIR R4) that contains its Patient."""
+    return {"order": await take_order(context, site, await request.body(), order)}
+
+
+@router.get("/studies")
+async def list_studies(
+    context: IngestDep, caller: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[dict[str, Any]]:
+    """Studies of the caller's sites: those still coming in, then those sealed last."""
+    where = [] if caller.sees(EVERY_SITE) else [In("site", tuple(sorted(caller.sites)))]
+    sealed = await context.store.find(Study, where, sort="received_at", descending=True, limit=limit)
+    under_way = await asyncio.to_thread(_under_way, context)
+    fresh = [_fresh(study, site) for study, site in under_way.items() if caller.sees(site)]
+    known = {study.study for study in sealed}
+    return [*(each for each in fresh if each["study"] not in known), *(_known(each, under_way) for each in sealed)][
+        :limit
+    ]
+
+
+@router.get("/studies/{study}")
+async def get_study(study: StudyKey, context: IngestDep, caller: Viewer) -> dict[str, Any]:
+    """One study as far as it has come; without identity."""
+    under_way = await asyncio.to_thread(_under_way, context)
+    found = await context.store.read(Study, study)
+    site = found.site if found else under_way.get(study)
+    if site is None:
+        raise NotFound("there is no study for you here")
+    caller.must_see(site, "study")
+    return _known(found, under_way) if found else _fresh(study, site)
+
+
+def _under_way(context: IngestContext) -> dict[Key, str]:
+    """The studies in the spool, and whose they are."""
+    found = {}
+    for study in sorted(context.spool.claimed() | context.spool.waiting().keys()):
+        with suppress(FileNotFoundError):  # it was sealed this moment
+            found[study] = context.spool.arrival(study).site
+    return found
+
+
+def _fresh(study: Key, site: str) -> dict[str, Any]:
+    return {
+        "study": study,
+        "site": site,
+        "state": "receiving",
+        "batches": 0,
+        "instances": 0,
+        "order": None,
+        "notes": [],
+    }
+
+
+def _known(study: Study, under_way: dict[Key, str]) -> dict[str, Any]:
+    return {
+        "study": study.study,
+        "site": study.site,
+        "state": "receiving" if study.study in under_way else "sealed",
+        "batches": len(study.batches),
+        "instances": sum(batch.instances for batch in study.batches),
+        "order": study.order,
+        "notes": list(study.notes),
+    }

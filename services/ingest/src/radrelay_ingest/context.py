@@ -1,0 +1,72 @@
+"""What ingest works with beside its ports: the spool, the register of sites, the DICOM listener."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from radrelay_ingest.domain.keys import order_key, study_key
+from radrelay_ingest.domain.sites import REGISTER, Site, Sites
+from radrelay_ingest.domain.studies import Arrival, Head
+from radrelay_ingest.settings import IngestSettings
+from radrelay_ingest.spool import Incoming, Spool
+from radrelay_shared.errors import Forbidden
+from radrelay_shared.events import Key, uuid7
+from radrelay_shared.service import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A site in one association or request, and the trace that began there."""
+
+    site: str
+    traceparent: str | None
+
+
+@dataclass
+class IngestContext(Context[IngestSettings]):
+    sites: Sites = field(default_factory=Sites)  # as last read; replaced whole, so that threads may look
+    dicom_port: int = 0  # where associations are taken, once they are
+
+    async def open(self) -> None:
+        settings = self.settings
+        self.spool = Spool(settings.spool, settings.spool_reserve_bytes, settings.max_instance_bytes)
+        await asyncio.to_thread(self.spool.open)
+        await self.refresh_sites()
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.spool.close)
+
+    async def refresh_sites(self) -> Sites:
+        self.sites = await self.store.read(Sites, REGISTER) or Sites()
+        return self.sites
+
+    def site(self, name: str) -> Site:
+        """A registered site; raises `Forbidden` for any other."""
+        if name not in self.sites.sites:
+            raise Forbidden("this site is not registered here; an operator registers it under /ingest/sites")
+        return self.sites.sites[name]
+
+    def order_key(self, site: str, accession_number: str) -> Key:
+        return order_key(self._secret, site, accession_number)
+
+    def keep(self, incoming: Incoming, head: Head, sender: Sender) -> None:
+        """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads."""
+        study = study_key(self._secret, sender.site, head.study_instance_uid)
+        incoming.keep(head, study, lambda: self._arrival(head, sender, study))
+
+    def _arrival(self, head: Head, sender: Sender, study: Key) -> Arrival:
+        return Arrival(
+            id=uuid7(),
+            site=sender.site,
+            study=study,
+            study_instance_uid=head.study_instance_uid,
+            expects=self.order_key(sender.site, head.accession_number) if head.accession_number else None,
+            received_at=datetime.now(UTC),
+            traceparent=sender.traceparent,
+        )
+
+    @property
+    def _secret(self) -> bytes:
+        return self.settings.identity_key.get_secret_value().encode()

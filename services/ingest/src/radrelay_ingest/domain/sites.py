@@ -1,0 +1,63 @@
+"""The clinics that may send, how they are recognised, and how long each must be quiet before a study is whole."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.errors import Refused
+from radrelay_shared.events import Priority
+
+REGISTER = "register"  # the one document of `Sites`
+
+SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+# 1 to 16 printable characters without backslash, no space at either end (PS3.5 §6.2)
+AETitle = Annotated[str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
+Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]  # ISO 3166-1 or -2
+
+
+class Site(BaseModel):
+    """One clinic. AE titles (PS3.5 §6.2) name it in associations; its jurisdiction is where its patients are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=200)
+    jurisdiction: Jurisdiction
+    ae_titles: tuple[AETitle, ...] = ()
+    quiet_seconds: float = Field(20, gt=0, le=86_400)
+    stat_quiet_seconds: float = Field(5, gt=0, le=86_400)
+
+    def quiet(self, priority: Priority) -> timedelta:
+        """How long nothing may have come before a study of this priority is thought whole."""
+        return timedelta(seconds=self.stat_quiet_seconds if priority is Priority.STAT else self.quiet_seconds)
+
+
+class Sites(Aggregate):
+    """All sites, in one document, so that no AE title can ever name two of them."""
+
+    collection: ClassVar[str] = "sites"
+
+    sites: dict[SiteName, Site] = Field(default_factory=dict)
+
+    def calling(self, ae_title: str) -> SiteName | None:
+        """The site that calls itself so, or None."""
+        return next((name for name, site in self.sites.items() if ae_title.strip() in site.ae_titles), None)
+
+
+def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Sites] | None:
+    """Add the site or replace what is known of it; raises `Refused` if one of its AE titles names another site."""
+    known = (current or Sites()).sites
+    if known.get(name) == site:
+        return None
+    taken = {title for other, each in known.items() if other != name for title in each.ae_titles}
+    if both := sorted(taken.intersection(site.ae_titles)):
+        raise Refused(f"AE title {', '.join(both)} already names another site; every title names one site")
+    return Decision(Sites(sites={**known, name: site}))
+
+
+def is_whole(last_arrival: datetime, now: datetime, quiet: timedelta) -> bool:
+    """Whether nothing has come for the quiet period."""
+    return now - last_arrival >= quiet

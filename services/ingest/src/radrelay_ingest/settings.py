@@ -1,0 +1,29 @@
+"""What ingest can be told, beside what every service can (`RADRELAY_…`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from radrelay_shared.settings import ServiceSettings
+
+
+class IngestSettings(ServiceSettings):
+    """Bounds are per process; quiet periods are the sites' own."""
+
+    identity_key: SecretStr = Field(min_length=16)  # study and order keys are made with it; never change it
+    spool: Path = Path(".radrelay/spool")
+    spool_reserve_bytes: int = 1 << 30  # of the spool's disk stay free: below that, senders are told to come again
+    max_instance_bytes: int = 4 << 30
+
+    dicom_host: str = "0.0.0.0"
+    dicom_port: int = 11112  # 0: any free one
+    dicom_ae_title: str = "RADRELAY"
+    dicom_max_associations: int = Field(20, ge=1)  # each holds the one data set in memory that it is receiving
+    dicom_max_pdu: int = 131_072  # bytes; the most that dcmtk sends
+    dicom_timeout: float = 60  # seconds without a byte on an association
+
+    stow_timeout: float = 60  # seconds without a byte of a request's body
+    sweep_seconds: float = 0.5  # how often quiet studies are looked for
+    seal_at_once: int = Field(4, ge=1)

@@ -1,0 +1,144 @@
+"""When a study is whole, what sealing says of it, and that nothing of it is ever discarded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from radrelay_ingest.domain.orders import Order, Patient, Request
+from radrelay_ingest.domain.sites import Site, Sites, is_whole, register
+from radrelay_ingest.domain.studies import Arrival, Harvest, Study, answer, seal
+from radrelay_shared.errors import Refused
+from radrelay_shared.events import Priority, StudyQuarantined, StudyReceived, StudyUpdated
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+BOZEMAN = Site(name="Bozeman Clinic", jurisdiction="US-MT", ae_titles=("BOZEMAN",), quiet_seconds=20)
+ARRIVAL = Arrival(id="a1", site="bozeman", study="st-a", study_instance_uid="1.2.3", expects="or-a1", received_at=NOON)
+CT_300 = Harvest(
+    jurisdiction="US-MT",
+    completed_at=NOON + timedelta(minutes=1),
+    batch=1,
+    manifest="st-a/0001/manifest.json",
+    instances=300,
+    size=158_000_000,
+    modalities=("CT",),
+    patient_ids=frozenset({"123456"}),
+    conflicts=0,
+)
+
+
+def order(priority: Priority = Priority.STAT, patient: str = "123456") -> Order:
+    request = Request(accession_number="A1", priority=priority, patient=Patient(identifiers=(patient,)))
+    return Order(order="or-a1", site="bozeman", jurisdiction="US-MT", content="c", request=request)
+
+
+@pytest.mark.parametrize(
+    ("priority", "quiet_for", "whole"),
+    [
+        (Priority.ROUTINE, 19.9, False),
+        (Priority.ROUTINE, 20, True),
+        (Priority.URGENT, 6, False),
+        (Priority.STAT, 4.9, False),
+        (Priority.STAT, 5, True),
+    ],
+)
+def test_stat_study_is_whole_sooner_than_a_routine_one(priority: Priority, quiet_for: float, *, whole: bool) -> None:
+    assert is_whole(NOON, NOON + timedelta(seconds=quiet_for), BOZEMAN.quiet(priority)) is whole
+
+
+def test_a_slow_scanner_s_site_waits_longer() -> None:
+    slow = BOZEMAN.model_copy(update={"quiet_seconds": 300})
+    assert not is_whole(NOON, NOON + timedelta(seconds=299), slow.quiet(Priority.ROUTINE))
+
+
+def test_first_batch_of_a_ct_is_received_with_its_order_s_priority() -> None:
+    sealed = seal(None, ARRIVAL, CT_300, order())
+    assert sealed is not None
+    assert list(sealed.events) == [
+        StudyReceived(
+            site="bozeman",
+            study="st-a",
+            priority=Priority.STAT,
+            order="or-a1",
+            jurisdiction="US-MT",
+            received_at=NOON,
+            completed_at=NOON + timedelta(minutes=1),
+            batch=1,
+            manifest="st-a/0001/manifest.json",
+            instances=300,
+            size=158_000_000,
+            modalities=("CT",),
+            basis="quiet-period",
+        )
+    ]
+
+
+def sealed_ct() -> Study:
+    sealed = seal(None, ARRIVAL, CT_300, None)
+    assert sealed is not None
+    return sealed.state
+
+
+def test_late_instances_are_an_update_and_never_lost() -> None:
+    late = replace(CT_300, batch=2, instances=2, manifest="st-a/0002/manifest.json")
+    sealed = seal(sealed_ct(), ARRIVAL.model_copy(update={"id": "a2"}), late, None)
+    assert sealed is not None
+    assert [(type(event), event.model_dump()["batch"]) for event in sealed.events] == [(StudyUpdated, 2)]
+    assert [batch.instances for batch in sealed.state.batches] == [300, 2]
+
+
+def test_the_same_arrival_is_sealed_once_however_often_a_crash_repeats_it() -> None:
+    assert seal(sealed_ct(), ARRIVAL, CT_300, None) is None
+
+
+def test_a_whole_study_sent_again_unchanged_says_nothing() -> None:
+    again = replace(CT_300, batch=2, instances=0)
+    sealed = seal(sealed_ct(), ARRIVAL.model_copy(update={"id": "a2"}), again, None)
+    assert sealed is not None
+    assert list(sealed.events) == []
+    assert len(sealed.state.batches) == 1
+
+
+def test_same_sop_uid_with_other_bytes_is_kept_aside_and_flagged() -> None:
+    sealed = seal(None, ARRIVAL, replace(CT_300, conflicts=3), None)
+    assert sealed is not None
+    kinds = [type(event) for event in sealed.events]
+    assert kinds == [StudyReceived, StudyQuarantined]
+    assert sealed.events[1].model_dump()["reasons"] == ("sop-instance-conflict:3",)
+    assert sealed.state.notes == ("sop-instance-conflict",)
+
+
+def test_images_of_another_patient_than_the_order_s_are_noted_and_go_on() -> None:
+    sealed = seal(None, ARRIVAL, CT_300, order(patient="999"))
+    assert sealed is not None
+    assert sealed.state.notes == ("order-patient-mismatch",)
+    assert [type(event) for event in sealed.events] == [StudyReceived]
+
+
+def test_late_order_gives_the_study_its_priority_once() -> None:
+    answered = answer(sealed_ct(), order())
+    assert answered is not None
+    assert (answered.state.order, answered.state.priority) == ("or-a1", Priority.STAT)
+    assert answer(answered.state, order()) is None
+
+
+def test_an_ae_title_names_one_site() -> None:
+    with pytest.raises(Refused, match="BOZEMAN already names another site"):
+        register(Sites(sites={"bozeman": BOZEMAN}), "helena", BOZEMAN)
+
+
+def test_a_site_may_change_its_own_ae_titles() -> None:
+    moved = BOZEMAN.model_copy(update={"ae_titles": ("BOZEMAN", "BOZEMAN_MR")})
+    changed = register(Sites(sites={"bozeman": BOZEMAN}), "bozeman", moved)
+    assert changed is not None
+    assert changed.state.calling("BOZEMAN_MR ") == "bozeman"
+    assert changed.state.calling("HELENA") is None
+
+
+@pytest.mark.parametrize("title", ["", " CT", "CT ", "A" * 17, "CT\\1", "CT\n"])
+def test_what_cannot_be_an_ae_title_is_refused(title: str) -> None:
+    with pytest.raises(ValidationError):
+        Site(name="x", jurisdiction="DE", ae_titles=(title,))

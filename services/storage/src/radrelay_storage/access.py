@@ -1,0 +1,51 @@
+"""Who may see which studies: a caller's roles open the door, its sites say what is behind it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path
+
+from radrelay_shared.errors import NotFound
+from radrelay_shared.http import context_of
+from radrelay_shared.ports import Eq, In, Where
+from radrelay_shared.security import EVERY_SITE, Principal, Role, require
+from radrelay_storage.context import StorageContext
+from radrelay_storage.domain import Series, Study, series_key
+
+READERS = (Role.RADIOLOGIST, Role.ASSISTANT, Role.REFERRER, Role.MODEL, Role.OPERATOR, Role.SITE)
+SERIES_LIMIT = 10_000  # of one study
+
+Reader = Annotated[Principal, require(*READERS)]
+Ctx = Annotated[StorageContext, Depends(context_of)]
+Uid = Annotated[str, Path(max_length=64, description="a DICOM UID")]
+
+
+def own_sites(caller: Principal) -> list[Where]:
+    """The condition that keeps a search to the caller's sites."""
+    return [] if EVERY_SITE in caller.sites else [In("site", tuple(sorted(caller.sites)))]
+
+
+async def visible_study(study: str, caller: Reader, context: Ctx) -> Study:
+    """The study of this Study Instance UID; `NotFound` if there is none for this caller."""
+    found = await context.store.find(Study, [Eq("study_instance_uid", study), *own_sites(caller)], limit=1)
+    if not found:
+        raise NotFound("there is no such study for you here")
+    return found[0]
+
+
+VisibleStudy = Annotated[Study, Depends(visible_study)]
+
+
+async def visible_series(series: Uid, study: VisibleStudy, context: Ctx) -> Series:
+    found = await context.store.read(Series, series_key(study.study, series))
+    if found is None:
+        raise NotFound("this study has no such series")
+    return found
+
+
+VisibleSeries = Annotated[Series, Depends(visible_series)]
+
+
+async def every_series(study: Study, context: StorageContext) -> list[Series]:
+    return await context.store.find(Series, [Eq("study", study.study)], limit=SERIES_LIMIT)

@@ -1,0 +1,163 @@
+"""Studies and series as documents: what a search needs, and in which batches the bytes lie.
+
+Lists of instances are not here: they lie in manifests and metadata beside the packs. All totals are derived
+from the batches, so that batches may come late, twice and in any order.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.events import StudyAnonymized, StudyFacts, StudyStored
+from radrelay_shared.ports import Index
+from radrelay_storage.attributes import Attributes, Level, kept, searchable
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SeriesBatch(Frozen):
+    """Where one batch of a series lies; all three are keys of immutable objects."""
+
+    batch: int
+    manifest: str
+    pack: str
+    metadata: str
+    instances: int
+
+
+class StudyBatch(Frozen):
+    batch: int
+    manifest: str
+    series: tuple[str, ...]
+    instances: int
+
+
+class StoredSeries(Frozen):
+    """A batch of one series as it was found beside the packs, with its first instance's attributes."""
+
+    series_instance_uid: str
+    modality: str
+    where: SeriesBatch
+    first: Attributes
+
+
+class Series(Aggregate):
+    collection: ClassVar[str] = "series"
+    indexes: ClassVar[tuple[Index, ...]] = (
+        Index("series", ("study",)),
+        Index("series", ("site",)),
+    )
+
+    site: str
+    study: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    attributes: Attributes
+    keys: dict[str, str]  # searchable text by keyword
+    batches: tuple[SeriesBatch, ...]
+
+    @property
+    def instances(self) -> int:
+        return sum(each.instances for each in self.batches)
+
+
+class Study(Aggregate):
+    collection: ClassVar[str] = "studies"
+    indexes: ClassVar[tuple[Index, ...]] = (
+        Index("studies", ("study_instance_uid",)),
+        Index("studies", ("site", "received_at")),
+        Index("studies", ("received_at",)),
+        Index("studies", ("keys.PatientID",)),
+        Index("studies", ("keys.AccessionNumber",)),
+        Index("studies", ("keys.StudyDate",)),
+    )
+
+    site: str
+    study: str
+    study_instance_uid: str
+    received_at: AwareDatetime
+    modalities: tuple[str, ...]
+    body_parts: tuple[str, ...]
+    attributes: Attributes
+    keys: dict[str, str]
+    batches: tuple[StudyBatch, ...]
+
+    @property
+    def instances(self) -> int:
+        return sum(each.instances for each in self.batches)
+
+    @property
+    def series(self) -> int:
+        return len({uid for each in self.batches for uid in each.series})
+
+
+def series_key(study: str, series_instance_uid: str) -> str:
+    return f"{study}.{series_instance_uid}"
+
+
+def store_series(series: Series | None, stored: StoredSeries, event: StudyAnonymized) -> Decision[Series] | None:
+    """Add a batch to its series; what an earlier stored batch said of the series stays."""
+    if series and stored.where.batch in {each.batch for each in series.batches}:
+        return None
+    attributes = kept(stored.first, Level.SERIES) | (series.attributes if series else {})
+    batches = (*(series.batches if series else ()), stored.where)
+    return Decision(
+        Series(
+            site=event.site,
+            study=event.study,
+            study_instance_uid=event.study_instance_uid,
+            series_instance_uid=stored.series_instance_uid,
+            modality=stored.modality,
+            attributes=attributes,
+            keys=searchable(attributes, Level.SERIES),
+            batches=tuple(sorted(batches, key=lambda each: each.batch)),
+        )
+    )
+
+
+def store_study(study: Study | None, stored: list[StoredSeries], event: StudyAnonymized) -> Decision[Study] | None:
+    """Add a batch whose series are stored, and say so: once per batch, whatever comes again or late."""
+    if study and event.batch in {each.batch for each in study.batches}:
+        return None
+    attributes = study.attributes if study else {}
+    for each in stored:
+        attributes = kept(each.first, Level.STUDY) | attributes
+    batch = StudyBatch(
+        batch=event.batch,
+        manifest=event.manifest,
+        series=tuple(each.series_instance_uid for each in stored),
+        instances=sum(each.where.instances for each in stored),
+    )
+    batches = (*(study.batches if study else ()), batch)
+    state = Study(
+        site=event.site,
+        study=event.study,
+        study_instance_uid=event.study_instance_uid,
+        received_at=min(event.received_at, study.received_at) if study else event.received_at,
+        modalities=union(study.modalities if study else (), [each.modality for each in stored]),
+        body_parts=union(study.body_parts if study else (), event.body_parts),
+        attributes=attributes,
+        keys=searchable(attributes, Level.STUDY),
+        batches=tuple(sorted(batches, key=lambda each: each.batch)),
+    )
+    return Decision(state, [stored_event(state, event)])
+
+
+def stored_event(study: Study, event: StudyAnonymized) -> StudyStored:
+    return StudyStored(
+        **event.model_dump(include=set(StudyFacts.model_fields)),
+        study_instance_uid=study.study_instance_uid,
+        instances=study.instances,
+        modalities=study.modalities,
+        body_parts=study.body_parts,
+    )
+
+
+def union(known: tuple[str, ...], more: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({*known, *(each for each in more if each)}))

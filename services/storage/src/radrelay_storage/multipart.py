@@ -1,0 +1,41 @@
+"""multipart/related answers (RFC 2387, PS3.18 §8.6.1.2), streamed part by part."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fastapi.responses import StreamingResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    content_type: str
+    body: AsyncIterator[bytes]
+
+
+async def multipart_response(parts: AsyncIterator[Part], media_type: str) -> StreamingResponse:
+    """An answer whose first part is known to be good before the status is sent, so that errors are still errors.
+
+    A later part that fails ends the connection without the final boundary: the client knows that it lacks something.
+    """
+    boundary = secrets.token_hex(16)
+    stream = encode(parts, boundary)
+    start = await anext(stream)
+    content_type = f'multipart/related; type="{media_type}"; boundary={boundary}'
+    return StreamingResponse(joined(start, stream), media_type=content_type)
+
+
+async def encode(parts: AsyncIterator[Part], boundary: str) -> AsyncIterator[bytes]:
+    async for part in parts:
+        yield f"\r\n--{boundary}\r\nContent-Type: {part.content_type}\r\n\r\n".encode()
+        async for piece in part.body:
+            yield piece
+    yield f"\r\n--{boundary}--\r\n".encode()
+
+
+async def joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield start
+    async for piece in rest:
+        yield piece

@@ -1,0 +1,168 @@
+"""What a client accepts (RFC 9110 §12.5.1, PS3.18 §8.7) against the form in which an instance is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from radrelay_storage.problems import NotAcceptable
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+OCTETS = "application/octet-stream"
+JSON_TYPES = (DICOM_JSON, "application/json")
+RENDERED_TYPES = ("image/jpeg", "image/png")
+
+# PS3.18 Table 8.7.3-5: how a frame of a compressed transfer syntax is called.
+FRAME_TYPES: dict[str, str] = {
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.92": "image/jpx",
+    "1.2.840.10008.1.2.4.93": "image/jpx",
+    "1.2.840.10008.1.2.4.100": "video/mpeg2",
+    "1.2.840.10008.1.2.4.101": "video/mpeg2",
+    "1.2.840.10008.1.2.4.102": "video/mp4",
+    "1.2.840.10008.1.2.4.103": "video/mp4",
+    "1.2.840.10008.1.2.4.104": "video/mp4",
+    "1.2.840.10008.1.2.4.105": "video/mp4",
+    "1.2.840.10008.1.2.4.106": "video/mp4",
+    "1.2.840.10008.1.2.4.110": "image/jxl",
+    "1.2.840.10008.1.2.4.111": "image/jxl",
+    "1.2.840.10008.1.2.4.112": "image/jxl",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+}
+# Stored so that a frame is a plain run of little-endian bytes.
+NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+# Stored so that frames are not runs of the bytes that a client would expect.
+WHOLE_ONLY = frozenset({ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian})
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRange:
+    """One entry of an Accept header; `part` is the type inside multipart/related."""
+
+    name: str
+    part: str = "*/*"
+    transfer_syntax: str | None = None
+    quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameForm:
+    """How frames are sent: the part's media type and the transfer syntax of its bytes."""
+
+    media_type: str
+    transfer_syntax: str
+
+    @property
+    def content_type(self) -> str:
+        return f"{self.media_type}; transfer-syntax={self.transfer_syntax}"
+
+
+def accepted(header: str | None) -> list[MediaRange]:
+    """The header's media ranges, best first; everything if there is no header."""
+    entries = re.findall(r'(?:[^,"]|"[^"]*")+', header or "*/*")
+    return sorted(filter(lambda each: each.quality > 0, map(media_range, entries)), key=lambda each: -each.quality)
+
+
+def media_range(entry: str) -> MediaRange:
+    name, *rest = (piece.strip() for piece in re.findall(r'(?:[^;"]|"[^"]*")+', entry))
+    split = (piece.partition("=") for piece in rest)
+    parameters = {key.strip().lower(): value.strip().strip('"') for key, _, value in split}
+    try:
+        quality = float(parameters.get("q", "1"))
+    except ValueError:
+        quality = 0.0
+    part = parameters.get("type", "*/*").lower()
+    return MediaRange(name.lower(), part, parameters.get("transfer-syntax"), quality)
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a media type is within a range: `image/*`, or `image/` as some clients write it, holds `image/png`."""
+    kind, _, sub = pattern.partition("/")
+    return pattern in ("*/*", "*", name) or (sub in ("*", "") and name.startswith(f"{kind}/"))
+
+
+def json_type(header: str | None) -> str:
+    return single(header, JSON_TYPES, "this is sent as application/dicom+json")
+
+
+def rendered_type(header: str | None) -> str:
+    return single(header, RENDERED_TYPES, "pictures are rendered as image/jpeg or image/png")
+
+
+def single(header: str | None, offered: tuple[str, ...], problem: str) -> str:
+    """The first offered type within the best range."""
+    for each in accepted(header):
+        for name in offered:
+            if covers(each.name, name):
+                return name
+    raise NotAcceptable(problem)
+
+
+def multipart(header: str | None) -> Iterator[MediaRange]:
+    """The ranges that a multipart/related answer can meet; any type at all accepts any part, as stored."""
+    for each in accepted(header):
+        if each.name == "multipart/related":
+            yield each
+        elif covers(each.name, "multipart/related"):
+            yield MediaRange("multipart/related", "*/*", "*", each.quality)
+
+
+def check_instances(header: str | None, stored: set[str]) -> None:
+    """Return if instances of these transfer syntaxes can be sent as they are stored; raise `NotAcceptable` if not.
+
+    A range that names no transfer syntax accepts the stored one.
+    """
+    ranges = [each for each in multipart(header) if covers(each.part, DICOM)]
+    if not ranges:
+        raise NotAcceptable('instances are sent as multipart/related; type="application/dicom"')
+    allowed = {each.transfer_syntax or "*" for each in ranges}
+    missing = stored - allowed
+    if "*" not in allowed and missing:
+        raise NotAcceptable(f"stored as {', '.join(sorted(missing))} and not transcoded; accept transfer-syntax=*")
+
+
+def frame_form(header: str | None, stored: str) -> FrameForm:
+    """How to send frames of an instance with this transfer syntax; `NotAcceptable` if they would need transcoding."""
+    if stored in WHOLE_ONLY:
+        raise NotAcceptable(f"single frames of transfer syntax {stored} are not served; retrieve the instance")
+    offered = frame_forms(stored)
+    for each in multipart(header):
+        for form in offered:
+            if covers(each.part, form.media_type) and syntax_suits(each, form):
+                return form
+    names = " or ".join(f'type="{form.media_type}"; transfer-syntax={form.transfer_syntax}' for form in offered)
+    raise NotAcceptable(f"the frames are stored, and sent, as multipart/related; {names}")
+
+
+def frame_forms(stored: str) -> list[FrameForm]:
+    """The names under which the stored frames may go: their own, then plain bytes of a named transfer syntax."""
+    if stored in NATIVE:
+        return [FrameForm(OCTETS, ExplicitVRLittleEndian)]
+    own = [FrameForm(FRAME_TYPES[stored], stored)] if stored in FRAME_TYPES else []
+    return [*own, FrameForm(OCTETS, stored)]
+
+
+def syntax_suits(wanted: MediaRange, form: FrameForm) -> bool:
+    """Plain bytes are explicit little endian unless another syntax is asked for (PS3.18 §8.7.3.5.2)."""
+    if wanted.transfer_syntax is not None:
+        return wanted.transfer_syntax in ("*", form.transfer_syntax)
+    return form.media_type != OCTETS or form.transfer_syntax == ExplicitVRLittleEndian

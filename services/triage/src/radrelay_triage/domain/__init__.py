@@ -1,0 +1,1 @@
+"""Pure rules of triage: who reads it (subspecialty), how fast (contract), and why."""
