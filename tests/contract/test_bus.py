@@ -235,15 +235,13 @@ async def test_a_dead_letter_is_kept_with_its_reason_and_survives_its_process(wo
 async def test_dead_letters_are_listed_oldest_first_up_to_the_limit(bus: Bus) -> None:
     desk, received = Desk(refuse("Invalid: test")), event_type()
     await bus.subscribe(desk.name, [received], desk, prefetch=1)
-    sent = [message(received) for _ in range(4)]
-    for each in sent:
-        await bus.publish(each)
+    ids = [f"0190f4a2-000{number}-7000-8000-000000000000" for number in range(4)]
+    for each in ids:
+        await bus.publish(Message(each, received, urgent=False, body=b"{}"))
     await until_dead(bus, desk.name, 4)
 
-    listed = await bus.dead_letters(desk.name, limit=3)
-    assert [letter.message.id for letter in listed] == [each.id for each in sent[:3]]
-    everything = await bus.dead_letters(desk.name)
-    assert [letter.message.id for letter in everything] == [each.id for each in sent]
+    assert [letter.message.id for letter in await bus.dead_letters(desk.name, limit=3)] == ids[:3]
+    assert [letter.message.id for letter in await bus.dead_letters(desk.name)] == ids
 
 
 async def test_a_replayed_dead_letter_goes_to_its_own_service_only_and_leaves_the_list(bus: Bus) -> None:
@@ -332,6 +330,16 @@ async def test_a_delivery_whose_consumer_vanished_comes_again(world: World) -> N
         await second.publish(sent)
 
     await eventually(lambda: desk.ids == [sent.id])
+
+
+async def test_a_dead_letter_that_cannot_be_kept_leaves_the_event_with_its_sender(tmp_path: Path) -> None:
+    """In memory the disk is ours; here a file stands where the folder should be."""
+    (tmp_path / "letters").touch()
+    bus, desk, received = MemoryBus(tmp_path / "letters"), Desk(refuse("Invalid: test")), event_type()
+    await bus.subscribe(desk.name, [received], desk)
+
+    with pytest.raises(Retryable):
+        await bus.publish(message(received))
 
 
 async def test_a_bus_that_works_is_healthy(bus: Bus) -> None:

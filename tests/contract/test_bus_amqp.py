@@ -96,7 +96,7 @@ async def test_a_channel_that_the_broker_closed_comes_back_with_its_deliveries(b
 
     await channel.basic_ack(delivery_tag=999)
     await eventually(lambda: channel.is_closed)
-    await bus.publish(sent := message(received))
+    await publish_until_confirmed(bus, sent := message(received))
 
     await eventually(lambda: sent.id in desk.ids)
     await healthy_again(bus)

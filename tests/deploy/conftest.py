@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from servers import Missing
+from servers.seaweedfs import SeaweedFS
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "radrelay"
 EXAMPLE = CHART / "ci" / "example-values.yaml"
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., list[dict[str, Any]]]
+
+
+def cannot(reason: str) -> BaseException:
+    """What is missing skips on a developer's machine and fails under CI, where nothing may be skipped."""
+    return (pytest.fail if os.environ.get("CI") else pytest.skip).Exception(reason)
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +42,7 @@ def helm() -> Helm:
         [sys.executable, ROOT / "scripts/get_helm.py"], capture_output=True, text=True, check=False
     )
     if fetched.returncode:
-        reason = f"helm cannot be fetched: {(fetched.stderr.strip().splitlines() or ['no reason given'])[-1]}"
-        raise pytest.fail.Exception(reason) if os.environ.get("CI") else pytest.skip.Exception(reason)
+        raise cannot(f"helm cannot be fetched: {(fetched.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     binary = fetched.stdout.strip()
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -81,3 +89,18 @@ def made(
     folder = tmp_path_factory.mktemp("deploy") / "secrets"
     make_secrets(folder).check_returncode()
     return folder
+
+
+@pytest.fixture(scope="session")
+def store(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One S3 server with the identities of both, for whom compose runs two."""
+    try:
+        server = SeaweedFS(tmp_path_factory.mktemp("store"))
+    except Missing as missing:
+        raise cannot(str(missing)) from missing
+    for which in ("blobs", "originals"):
+        for identity in json.loads((made / which / "s3.json").read_text())["identities"]:
+            server._identities.append({**identity, "name": f"{which}-{identity['name']}"})
+    server.start()
+    yield server
+    server.stop()

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from servers import Missing
-from servers.seaweedfs import SeaweedFS
-
 from radrelay_shared.adapters.s3 import S3Blobs
 from radrelay_shared.errors import RadRelayError, Refused
+from servers.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.external
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY_PARTS = ("access", "secret")
 BUCKETS = {"blobs": "radrelay-deidentified", "originals": "radrelay-originals"}
-
-
-@pytest.fixture(scope="module")
-def store(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """One server with the identities of both, for whom compose runs two."""
-    try:
-        server = SeaweedFS(tmp_path_factory.mktemp("store"))
-    except Missing as missing:
-        raise (pytest.fail.Exception if os.environ.get("CI") else pytest.skip.Exception)(str(missing)) from missing
-    for which in BUCKETS:
-        for identity in json.loads((made / which / "s3.json").read_text())["identities"]:
-            server._identities.append({**identity, "name": f"{which}-{identity['name']}"})
-    server.start()
-    yield server
-    server.stop()
 
 
 def make_buckets(store: SeaweedFS, made: Path) -> str:

@@ -280,6 +280,13 @@ def test_the_ingress_leads_to_every_service_but_the_vault(manifests: list[Manife
     }
 
 
+def test_the_readme_lists_each_secret_with_its_keys(facts: dict[str, Any]) -> None:
+    readme = (CHART / "README.md").read_text()
+    for name, fact in facts.items():
+        keys = " ".join(f"`{key}`" for key in fact["secrets"])
+        assert f"| {name} | {keys} |\n" in readme
+
+
 def test_two_releases_of_any_name_share_a_namespace(render: Render) -> None:
     longest = "a" * 53
     names = {(each["kind"], each["metadata"]["name"]) for each in render(release=longest)}

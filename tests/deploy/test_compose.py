@@ -46,6 +46,14 @@ def test_every_service_is_built_from_the_one_dockerfile_and_confined(name: str) 
     assert service(name)["cap_drop"] == ["ALL"]
     assert service(name)["security_opt"] == ["no-new-privileges:true"]
     assert service(name)["mem_limit"]
+    assert "/tmp" in service(name)["volumes"]  # noqa: S108  a path in the container
+
+
+def test_the_image_runs_as_a_number_that_is_not_root_and_without_a_shell() -> None:
+    last_stage = (DEPLOY / "Dockerfile").read_text().split("\nFROM ")[-1]
+    assert "\nUSER 10001:0\n" in last_stage  # Kubernetes cannot tell who a name is
+    assert '\nENTRYPOINT ["radrelay-service"]\n' in last_stage
+    assert '\n    CMD ["python", ' in last_stage
 
 
 def test_no_password_stands_in_any_file_that_compose_reads() -> None:
@@ -120,6 +128,10 @@ def test_secrets_are_never_made_over_others(
     assert again.returncode == 1
     assert "its secrets are in use" in again.stderr
     assert (made / "services/anonymize/vault_key").read_text() == before
+
+
+def test_the_vaults_key_is_256_bits_in_base64(made: Path) -> None:
+    assert len(base64.b64decode((made / "services/anonymize/vault_key").read_text(), validate=True)) == 32
 
 
 def test_no_two_secrets_are_alike_but_the_two_ends_of_one(made: Path) -> None:

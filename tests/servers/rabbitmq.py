@@ -34,9 +34,9 @@ class RabbitMQ(Server):
         self.user, self.password = secrets.token_hex(8), secrets.token_hex(16)
         self._epmd = Server("epmd", folder)  # of our own, or Erlang would start one that outlives the test
         self._epmd_command = [epmd, "-port", str(self.epmd_port), "-address", "127.0.0.1"]
-        self._write(".erlang.cookie", secrets.token_hex(20), 0o400)
-        self._write("rabbitmq.conf", CONFIG.format(port=self.port, user=self.user, password=self.password), 0o600)
-        self._write("enabled_plugins", "[].\n", 0o600)
+        self._write(".erlang.cookie", secrets.token_hex(20))
+        self._write("rabbitmq.conf", CONFIG.format(port=self.port, user=self.user, password=self.password))
+        self._write("enabled_plugins", "[].\n")
 
     @property
     def url(self) -> str:
@@ -81,8 +81,8 @@ class RabbitMQ(Server):
         super().stop(seconds)
         self._epmd.stop()
 
-    def _write(self, name: str, text: str, mode: int) -> None:
+    def _write(self, name: str, text: str) -> None:
+        """Secrets are for the owner's eyes only; Erlang insists on that for its cookie."""
         path = self.folder / name
-        path.touch(mode)
+        path.touch(0o600)
         path.write_text(text)
-        path.chmod(mode)

@@ -81,6 +81,13 @@ class SeaweedFS(Server):
         """SIGTERM and soon SIGKILL, which loses nothing: its gRPC server would wait 15 s for its own clients."""
         super().stop(seconds)
 
+    def kill(self) -> None:
+        """SIGKILL; the sockets that it makes in /tmp, whatever it is told, go with it."""
+        super().kill()
+        for name in ("master", "volume", "filer", "s3"):
+            socket = Path(f"/tmp/seaweedfs-{name}-grpc-{self.ports[name + '.port.grpc']}.sock")  # noqa: S108  its choice
+            socket.unlink(missing_ok=True)
+
     def _admit(self, name: str, actions: list[str]) -> tuple[str, str]:
         access_key, secret_key = secrets.token_hex(10), secrets.token_hex(20)
         credentials = [{"accessKey": access_key, "secretKey": secret_key}]

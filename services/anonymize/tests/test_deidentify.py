@@ -216,7 +216,7 @@ def test_sr_keeps_numbers_and_codes_and_loses_people(report: FileDataset, contex
     assert subject.TextValue == "REMOVED"
     assert person.PersonName == "REMOVED"
     assert day.Date == "19690101"
-    assert device.UID == mapped_uid(context.secret, CANARY_UID)
+    assert mapped_uid(context.secret, CANARY_UID) == device.UID
     assert image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == mapped_uid(context.secret, CANARY_UID)
     assert image.ReferencedSOPSequence[0].ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2"
     assert [entry.ValueType for entry in outcome.dataset.ContentSequence] == [

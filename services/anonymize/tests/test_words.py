@@ -28,7 +28,7 @@ MUELLER = Words.of(
         ("from St. Elsewhere  General hospital", "from [removed]"),
         ("born 12.03.1969", "born [removed]"),
         ("山田太郎の胸部", "[removed]の胸部"),
-        ("у Иванова П.", "у [removed]а П."),
+        ("снимок Иванову", "снимок [removed]у"),  # noqa: RUF001  Cyrillic on purpose
         ("לכהן", "ל[removed]"),
         ("see 1.2.840.113619.2.30.1.1762295590", "see [removed]"),
     ],

@@ -1,20 +1,33 @@
-"""Instances to send: a real CT slice of pydicom's, given to patients and studies of the tests."""
+"""A real CT slice of pydicom's to send, given to patients and studies of the tests, and a front door to send it to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-Slice = Callable[..., bytes]
+from radrelay_ingest.context import IngestContext
+from radrelay_ingest.main import SERVICE
+from radrelay_shared.security import Role
+from radrelay_shared.service import Runtime
+from radrelay_shared.testing import Downstream, client, running
+
+SITES = {
+    "bozeman": {"name": "Bozeman Clinic", "jurisdiction": "US-MT", "ae_titles": ["BOZEMAN"]},
+    "hamburg": {"name": "Praxis Hamburg", "jurisdiction": "DE", "ae_titles": ["HAMBURG"]},
+}
 
 
-def ct_slice(number: int = 1, study: str = "1.2.3.1", accession: str = "ACC123", **tags: str) -> bytes:
-    """A DICOM file: slice `number` of the study's only series."""
+def make_slice(number: int = 1, study: str = "1.2.3.1", accession: str = "ACC123", **tags: str) -> bytes:
     data_set = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
     data_set.StudyInstanceUID, data_set.SeriesInstanceUID = study, f"{study}.1"
     data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = f"{study}.1.{number}"
@@ -27,16 +40,62 @@ def ct_slice(number: int = 1, study: str = "1.2.3.1", accession: str = "ACC123",
     return file.getvalue()
 
 
+@pytest.fixture(scope="session")
+def ct_slice() -> Callable[..., bytes]:
+    """Makes a DICOM file: slice `number` of a study's only series; further tags by keyword."""
+    return make_slice
+
+
+@dataclass
+class FrontDoor:
+    """Ingest as it runs, and what it told the services downstream."""
+
+    runtime: Runtime
+    seen: Downstream
+
+    @property
+    def context(self) -> IngestContext:
+        found: IngestContext = self.runtime.context  # type: ignore[assignment]  the service's own kind
+        return found
+
+    def as_(self, role: Role, *sites: str) -> Any:
+        """An HTTP client of this role."""
+        return client(self.runtime, role, sites=sites or ("*",), subject=f"{role}-{'-'.join(sites)}")
+
+    async def register(self, quiet: float, stat_quiet: float = 0.05) -> None:
+        """Both clinics, with these quiet periods."""
+        async with self.as_(Role.OPERATOR) as operator:
+            for name, site in SITES.items():
+                body = {**site, "quiet_seconds": quiet, "stat_quiet_seconds": stat_quiet}
+                answer = await operator.put(f"/ingest/sites/{name}", json=body)
+                assert answer.status_code == 200
+
+    async def told(self, kind: type[Any], count: int = 1) -> list[Any]:
+        """The events of this kind, once there are so many."""
+        async with asyncio.timeout(10):
+            while len(self.seen.of(kind)) < count:
+                await asyncio.sleep(0.01)
+        return self.seen.of(kind)
+
+
+@asynccontextmanager
+async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIterator[FrontDoor]:
+    defaults = {
+        "identity_key": "0123456789abcdef",
+        "spool": folder / "spool",
+        "spool_reserve_bytes": 0,
+        "dicom_host": "127.0.0.1",
+        "dicom_port": 0,
+        "sweep_seconds": 0.02,
+        "retry_scale": 0.02,
+    }
+    async with running(SERVICE, folder, **(defaults | settings)) as (runtime, seen):
+        door = FrontDoor(runtime, seen)
+        await door.register(quiet)
+        yield door
+
+
 @pytest.fixture
-def slices(tmp_path: Path) -> Callable[[int], list[Path]]:
-    """Files of the first so many slices of one study."""
-
-    def write(count: int) -> list[Path]:
-        folder = tmp_path / "ct"
-        folder.mkdir(exist_ok=True)
-        files = [folder / f"{number}.dcm" for number in range(1, count + 1)]
-        for number, file in enumerate(files, 1):
-            file.write_bytes(ct_slice(number))
-        return files
-
-    return write
+def open_door(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[FrontDoor]]:
+    """Starts ingest in the test's folder: `async with open_door(quiet=0.2) as door`; a second time for a restart."""
+    return partial(opened, tmp_path)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
+
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.instance import read_head
 from radrelay_ingest.spool import Spool
-
 from radrelay_shared.errors import Full, Invalid, TooLarge, Unreachable
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
@@ -53,7 +53,7 @@ def test_an_instance_is_kept_byte_for_byte_with_its_hash(spool: Spool) -> None:
     [kept] = spool.batch("st-a")
     assert kept.path.read_bytes() == CT.read_bytes()
     assert kept.sha256 == hashlib.sha256(CT.read_bytes()).hexdigest()
-    assert kept.size == 39205  # ls -l CT_small.dcm
+    assert kept.size == 39206  # ls -l CT_small.dcm
     assert spool.arrival("st-a") == ARRIVAL
 
 
@@ -85,16 +85,13 @@ def test_instances_that_come_while_a_batch_is_sealed_open_the_next_one(spool: Sp
     assert spool.claimed() == set()
 
 
-def test_a_restart_finds_what_was_acknowledged_and_forgets_what_was_not(spool: Spool, tmp_path: Path) -> None:
+def test_a_restart_finds_what_was_acknowledged_and_forgets_what_was_not(spool: Spool) -> None:
     keep(spool, CT.read_bytes())
-    spool.receive().write(CT.read_bytes()[:1000])
+    (spool.incoming / "half").write_bytes(CT.read_bytes()[:1000])
     spool.close()
-    again = Spool(tmp_path / "spool", reserve_bytes=0, limit_bytes=1 << 20)
-    again.open()
-    assert list(again.waiting()) == ["st-a"]
-    assert list(again.incoming.iterdir()) == []
-    spool.open = again.open  # type: ignore[method-assign]  the fixture closes what is open
-    spool.lock = again.lock
+    spool.open()
+    assert list(spool.waiting()) == ["st-a"]
+    assert list(spool.incoming.iterdir()) == []
 
 
 def test_a_batch_half_dropped_at_a_crash_is_dropped_to_the_end(spool: Spool) -> None:
@@ -119,11 +116,18 @@ def test_a_disk_below_its_reserve_is_full_and_recovers_by_itself(spool: Spool) -
     assert list(spool.waiting()) == ["st-a"]
 
 
-def test_a_disk_that_fills_up_while_an_instance_comes_is_full() -> None:
-    spool = Spool(Path("/dev"), 0, 1 << 30)
-    incoming = spool.receive_into(Path("/dev/full"))
-    with pytest.raises(Full):
-        incoming.write(bytes(1 << 20))
+@pytest.mark.parametrize("size", [100, 1 << 20])
+def test_a_disk_that_fills_up_while_an_instance_comes_is_full(spool: Spool, size: int) -> None:
+    def receive() -> None:
+        incoming.write(bytes(size))
+        incoming.finish()
+
+    incoming = spool.receive()
+    incoming.file.close()
+    with Path("/dev/full").open("wb") as incoming.file:  # the kernel's own full disk
+        with pytest.raises(Full):
+            receive()
+        incoming.discard()
 
 
 def test_an_instance_over_the_limit_is_too_large(spool: Spool) -> None:
@@ -136,8 +140,8 @@ def test_an_instance_over_the_limit_is_too_large(spool: Spool) -> None:
 
 def test_a_ct_slice_cut_anywhere_within_an_element_is_refused(tmp_path: Path) -> None:
     content, cut = CT.read_bytes(), tmp_path / "cut.dcm"
-    pixel_data, padding = 6280, 39_048  # where dcmdump sees the last two elements begin
-    for size in {random.Random(7).randrange(pixel_data + 1, padding) for _ in range(30)} | {len(content) - 1}:
+    draw = random.Random(7)
+    for size in [*(draw.randrange(7_000, 39_000) for _ in range(30)), len(content) - 1]:  # 32 KiB of pixel data
         cut.write_bytes(content[:size])
         with pytest.raises(Invalid, match="truncated"):
             read_head(cut)

@@ -42,7 +42,7 @@ def anonymized(batch: int, received_at: datetime = FIRST) -> StudyAnonymized:
 
 
 def stored(batch: int, instances: int, *, series: str = "2.25.10", modality: str = "CT") -> StoredSeries:
-    where = SeriesBatch(batch=batch, manifest=f"m{batch}", pack=f"p{batch}", metadata=f"j{batch}", instances=instances)
+    where = SeriesBatch(batch=batch, manifest=f"m{batch}", metadata=f"j{batch}", instances=instances)
     return StoredSeries(series_instance_uid=series, modality=modality, where=where, first=CT)
 
 
@@ -116,7 +116,7 @@ def test_a_series_keeps_its_batches_in_order_and_can_be_found_by_its_number() ->
         assert decision.events == (), "only the study speaks"
         series = decision.state
     assert series is not None
-    assert [each.pack for each in series.batches] == ["p1", "p2"]
+    assert [each.metadata for each in series.batches] == ["j1", "j2"]
     assert series.instances == 30
     assert series.keys["SeriesNumber"] == "2"
     assert series.keys["PatientID"] == "P-7"

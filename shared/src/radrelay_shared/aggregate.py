@@ -100,6 +100,11 @@ class Store:
         if outgoing:
             self.nudge()
 
+    async def handled(self, kind: type[S], key: str, envelope: Envelope[Event]) -> bool:
+        """Whether the event already had its effect on the document, so that costly work need not be done again."""
+        found = await self.documents.get(kind.collection, key)
+        return found is not None and envelope.id in found.seen
+
     async def read(self, kind: type[S], key: str) -> S | None:
         found = await self.documents.get(kind.collection, key)
         return None if found is None else kind.model_validate(found.state)

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from starlette.exceptions import HTTPException
 
 from radrelay_shared.errors import Invalid, RadRelayError, TooLarge, Unauthenticated, Unreachable
-from radrelay_shared.security import Gate, Operator, load_api_keys
+from radrelay_shared.security import Gate, Operator, admit, load_api_keys
 from radrelay_shared.telemetry import PROPAGATOR, current_service
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def build_app(runtime: Runtime) -> FastAPI:
     service, settings = runtime.service, runtime.settings
     app = FastAPI(
         title=f"RadRelay {service.name}",
-        openapi_url=f"/openapi/{service.name}.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -49,6 +49,7 @@ def build_app(runtime: Runtime) -> FastAPI:
         settings.auth_audience,
     )
     add_health(app, runtime)
+    add_openapi(app, service.name)
     add_dead_letters(app, runtime)
     for router in service.routers:
         app.include_router(router)
@@ -74,6 +75,14 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
         except TimeoutError as error:
             raise Unreachable("a server this service stands on does not answer in time") from error
         return {"status": "ready"}
+
+
+def add_openapi(app: FastAPI, name: str) -> None:
+    @app.get(f"/openapi/{name}.json", include_in_schema=False)
+    async def openapi(request: Request) -> dict[str, Any]:
+        """What this service answers; for any caller who is known here."""
+        await admit(request)
+        return app.openapi()
 
 
 def add_dead_letters(app: FastAPI, runtime: Runtime) -> None:
@@ -122,6 +131,8 @@ def translate(error: Exception) -> RadRelayError:
     match error:
         case RadRelayError():
             return error
+        case HTTPException(__cause__=RadRelayError() as ours):  # FastAPI wraps what reading a body raises
+            return ours
         case RequestValidationError():
             fields = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
             return Invalid(f"check these fields: {fields}")
@@ -154,7 +165,6 @@ def problem(error: RadRelayError, path: str) -> JSONResponse:
 def context_of(request: Request) -> Any:
     """The service's own `Context`, for routes: `context: Annotated[TriageContext, Depends(context_of)]`."""
     return request.app.state.context
-
 
 
 class Edge:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import replace
 from functools import partial
 
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.ports import Bus, Documents, Message, Outgoing
-from radrelay_shared.telemetry import Telemetry, messaging_attributes
+from radrelay_shared.telemetry import Telemetry
 
 log = logging.getLogger("radrelay.outbox")
 
@@ -73,26 +72,23 @@ class Relay:
         self.nudge()
 
     async def _relay(self, item: Outgoing) -> None:
-        """Publish one document's events; a failure keeps this document's place and waits longer each time."""
-        for pause in (*BACKOFF_SECONDS, None):
+        """Publish one document's events; a failure keeps this document's place and waits longer each time.
+
+        After the longest wait the document is read afresh.
+        """
+        waiting = list(item.messages)
+        for pause in BACKOFF_SECONDS:
             try:
-                for message in item.messages:
-                    await self._publish(message)
-                    await self.documents.settle(item.collection, item.document_id, [message.id])
-            except RadRelayError as error:
-                log.warning("an event of %s waits in the outbox: %s", item.collection, error.detail)
-                if pause is None:
-                    return
+                while waiting:
+                    await self._publish(waiting[0])
+                    await self.documents.settle(item.collection, item.document_id, [waiting[0].id])
+                    del waiting[0]
+            except Exception as error:  # noqa: BLE001  whatever failed, the events must not be forgotten
+                log.warning("an event of %s waits in the outbox", item.collection, exc_info=error)
                 await asyncio.sleep(pause)
             else:
                 return
 
     async def _publish(self, message: Message) -> None:
-        started = time.monotonic()
-        attributes = messaging_attributes(message, "send", "send")
-        attributes.pop("messaging.message.id")
-        attributes.pop("messaging.message.body.size")
-        with self.telemetry.sending_span(message) as headers:
+        with self.telemetry.send(message) as headers:
             await self.bus.publish(replace(message, headers=headers))
-        self.telemetry.sent.add(1, attributes)
-        self.telemetry.sending.record(time.monotonic() - started, attributes)

@@ -113,10 +113,18 @@ class Gate:
                 options={"require": ["exp", "sub"]},
                 leeway=10,
             )
-            roles = frozenset(Role(role) for role in claims.get("roles", ()) if role in set(Role))
-            return Principal(str(claims["sub"]), roles, frozenset(map(str, claims.get("sites", ()))))
+            roles = frozenset(Role(role) for role in words(claims, "roles") if role in set(Role))
+            return Principal(str(claims["sub"]), roles, words(claims, "sites"))
         except (jwt.PyJWTError, TypeError, ValueError) as error:
             raise Unauthenticated("this token is not valid here (wrong issuer or audience, or expired)") from error
+
+
+def words(claims: dict[str, Any], name: str) -> frozenset[str]:
+    """A claim that is a list of words; a bare word is refused, for its letters could mean more (`*`)."""
+    found = claims.get(name, [])
+    if not isinstance(found, list):
+        raise jwt.InvalidTokenError(f"{name} is not a list")
+    return frozenset(map(str, found))
 
 
 class JwksSource:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -169,8 +169,17 @@ class Runtime:
 
     async def stop(self) -> None:
         """Finish what is under way, leave the rest for whoever comes next, and let go of everything."""
+        await self.drain()
+        await self.close()
+
+    async def drain(self) -> None:
+        """Take nothing new from the bus and finish what was taken, if nobody else sees to that."""
         if self.bus is not None and self.owns_bus:
             await self._within("draining the bus", self.bus.drain())
+
+    async def close(self) -> None:
+        """Publish what is stored, stop the tasks, and let go of everything."""
+        if self.owns_bus:
             await self._within("relaying", self.relay.idle())
         for task in self.tasks:
             task.cancel()
@@ -193,14 +202,10 @@ class Runtime:
         """Handle one delivery and say what becomes of it; never raises but on cancellation."""
         current_service.set(self.service.name)
         message, queue = delivery.message, queue_of(self.service.name, urgent=delivery.message.urgent)
-        started = time.monotonic()
-        with self.telemetry.processing_span(message, queue) as span:
+        with self.telemetry.process(message, queue) as failed:
             verdict = await self._handle(delivery)
             if not isinstance(verdict, Ack):
-                span.set_attribute("error.type", verdict.reason.partition(":")[0])
-        attributes = {"messaging.system": "rabbitmq", "messaging.destination.name": queue}
-        self.telemetry.consumed.add(1, attributes)
-        self.telemetry.processing.record(time.monotonic() - started, attributes)
+                failed(verdict.reason.partition(":")[0])
         return verdict
 
     async def _handle(self, delivery: Delivery) -> Verdict:
@@ -247,8 +252,8 @@ async def serve(runtime: Runtime) -> int:
     waits = [asyncio.create_task(event.wait()) for event in (stopping, runtime.failed)]
     await asyncio.wait([serving, *waits], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
-    await runtime.stop()
-    await serving
+    await asyncio.gather(serving, runtime.drain())  # requests and deliveries under way still need the ports
+    await runtime.close()
     for wait in waits:
         wait.cancel()
     return 0 if stopping.is_set() else 1
@@ -257,7 +262,9 @@ async def serve(runtime: Runtime) -> int:
 class HttpServer(uvicorn.Server):
     """Uvicorn without its own signal handlers: the run loop decides when to stop."""
 
-    def install_signal_handlers(self) -> None: ...
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def http_server(app: Any, settings: ServiceSettings) -> HttpServer:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -65,23 +67,40 @@ class Telemetry:
         self.processing = meter.create_histogram("messaging.process.duration", "s")
 
     @contextmanager
-    def sending_span(self, message: Message) -> Iterator[dict[str, str]]:
-        """A PRODUCER span in the event's own trace; yields the headers that carry it to the consumer."""
-        headers = dict(message.headers)
-        with self.span(f"send {EXCHANGE}", SpanKind.PRODUCER, PROPAGATOR.extract(headers)) as span:
-            span.set_attributes(messaging_attributes(message, "send", "send"))
+    def send(self, message: Message) -> Iterator[dict[str, str]]:
+        """A measured PRODUCER span in the event's own trace; yields the headers that carry it to the consumer."""
+        headers, attributes = dict(message.headers), destination_attributes(message, "send")
+        name = f"send {attributes['messaging.destination.name']}"
+        with (
+            measured(self.sent, self.sending, attributes),
+            self.span(name, SpanKind.PRODUCER, PROPAGATOR.extract(headers)) as span,
+        ):
+            span.set_attributes({**attributes, **message_attributes(message)})
             PROPAGATOR.inject(headers)
             yield headers
 
     @contextmanager
-    def processing_span(self, message: Message, queue: str) -> Iterator[Span]:
-        """A CONSUMER span that continues the sender's trace and links to where the event came to be."""
+    def process(self, message: Message, queue: str) -> Iterator[Callable[[str], None]]:
+        """A measured CONSUMER span that continues the sender's trace and links to it.
+
+        Yields what to call, with the error's kind, when the message was not handled.
+        """
+        attributes = destination_attributes(message, "process", queue)
+        name = f"process {attributes['messaging.destination.name']}"
         parent = PROPAGATOR.extract(dict(message.headers))
         origin = get_current_span(parent).get_span_context()
         links = [Link(origin)] if origin.is_valid else []
-        with self.span(f"process {queue}", SpanKind.CONSUMER, parent, links) as span:
-            span.set_attributes(messaging_attributes(message, "process", "process"))
-            yield span
+        with (
+            measured(self.consumed, self.processing, attributes),
+            self.span(name, SpanKind.CONSUMER, parent, links) as span,
+        ):
+            span.set_attributes({**attributes, **message_attributes(message)})
+
+            def failed(kind: str) -> None:
+                attributes["error.type"] = kind
+                mark_failed(span, kind)
+
+            yield failed
 
     @contextmanager
     def span(
@@ -98,8 +117,7 @@ class Telemetry:
             try:
                 yield span
             except BaseException as error:
-                span.set_attribute("error.type", type(error).__qualname__)
-                span.set_status(Status(StatusCode.ERROR))
+                mark_failed(span, type(error).__qualname__)
                 raise
 
     def close(self) -> None:
@@ -109,16 +127,39 @@ class Telemetry:
         self.metrics.shutdown(timeout_millis=3_000)
 
 
-def messaging_attributes(message: Message, name: str, kind: str) -> dict[str, str | int]:
+def mark_failed(span: Span, kind: str) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(Status(StatusCode.ERROR))
+
+
+@contextmanager
+def measured(count: Counter, duration: Histogram, attributes: dict[str, str]) -> Iterator[None]:
+    """Count what happens inside and how long it took, with the attributes as they are at its end."""
+    started = time.monotonic()
+    try:
+        yield
+    except BaseException as error:
+        attributes["error.type"] = type(error).__qualname__
+        raise
+    finally:
+        count.add(1, attributes)
+        duration.record(time.monotonic() - started, attributes)
+
+
+def destination_attributes(message: Message, operation: str, queue: str = "") -> dict[str, str]:
+    """Few values each, so that metrics can have them, too; a consumer's destination names its queue."""
+    routing_key = f"{'stat' if message.urgent else 'routine'}.{message.type}"
     return {
         "messaging.system": "rabbitmq",
-        "messaging.operation.name": name,
-        "messaging.operation.type": kind,
-        "messaging.destination.name": EXCHANGE,
-        "messaging.rabbitmq.destination.routing_key": f"{'stat' if message.urgent else 'routine'}.{message.type}",
-        "messaging.message.id": message.id,
-        "messaging.message.body.size": len(message.body),
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": ":".join(filter(None, (EXCHANGE, routing_key, queue))),
+        "messaging.rabbitmq.destination.routing_key": routing_key,
     }
+
+
+def message_attributes(message: Message) -> dict[str, str | int]:
+    return {"messaging.message.id": message.id, "messaging.message.body.size": len(message.body)}
 
 
 class JsonLines(logging.Formatter):

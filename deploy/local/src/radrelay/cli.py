@@ -89,7 +89,7 @@ def up(
 @app.command()
 def demo() -> None:
     """Do the main job once, on real studies and synthetic patients, and exit 0 only if it was done."""
-    log_to_stderr("ERROR")
+    log_to_stderr("WARNING")
     if not tell(lambda: demonstration.demo(console)):
         raise typer.Exit(1)
 

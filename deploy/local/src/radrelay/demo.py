@@ -62,7 +62,7 @@ async def demo(console: Console) -> bool:
     """Run it in a folder that is removed afterwards; True if every clinic read every report of its own patients."""
     with tempfile.TemporaryDirectory(prefix="radrelay-demo-") as folder:
         http_port, dicom_port = free_port(), free_port()
-        settings = {"webhook_allow_networks": ["127.0.0.0/8"], "seal_seconds": 0.1}
+        settings = {"webhook_allow_networks": ["127.0.0.0/8"], "sweep_seconds": 0.1}
         platform = Platform(Path(folder), http_port=http_port, dicom_port=dicom_port, settings=settings)
         await platform.start()
         try:

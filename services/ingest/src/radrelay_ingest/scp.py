@@ -84,7 +84,7 @@ class Listener:
     def admit(self, event: Any) -> None:
         """Know the calling AE title, or reject the association (PS3.8 §9.3.4)."""
         current_service.set("ingest")
-        title = event.assoc.requestor.ae_title
+        title = event.assoc.requestor.primitive.calling_ae_title
         site = self.context.sites.calling(title)
         if site is None:
             log.warning("an association is refused: AE title %r names no site", title)

@@ -21,11 +21,10 @@ class Frozen(BaseModel):
 
 
 class SeriesBatch(Frozen):
-    """Where one batch of a series lies; all three are keys of immutable objects."""
+    """Where one batch of a series lies: keys of immutable objects. The manifest names the pack."""
 
     batch: int
     manifest: str
-    pack: str
     metadata: str
     instances: int
 

@@ -16,7 +16,7 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
     Broken off in between, it is repeated whole; what is already there stays as it is.
     """
     event = envelope.data
-    stored = await context.shelf.batch(event.manifest, event.batch)
+    stored = await context.shelf.batch(event.manifest)
     for each in stored:
         key = series_key(event.study, each.series_instance_uid)
         await context.store.change(Series, key, partial(domain.store_series, stored=each, event=event))

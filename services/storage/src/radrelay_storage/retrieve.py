@@ -12,7 +12,6 @@ from fastapi.responses import StreamingResponse
 
 from radrelay_shared.errors import NotFound
 from radrelay_storage.access import Ctx, Uid, VisibleSeries, VisibleStudy, every_series
-from radrelay_storage.attributes import Level, searchable
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series
 from radrelay_storage.frames import Frame
@@ -69,8 +68,8 @@ async def instances(found: list[Located], request: Request, context: StorageCont
 async def instance_parts(found: list[Located], shelf: Shelf) -> AsyncIterator[Part]:
     """One proven instance at a time, so that memory does not grow with the study."""
     for each in found:
-        file = await shelf.whole(each)
-        yield Part(f"{DICOM}; transfer-syntax={each.packed.transfer_syntax_uid}", pieces(file))
+        with await shelf.whole(each) as file:
+            yield Part(f"{DICOM}; transfer-syntax={each.packed.transfer_syntax_uid}", pieces(file))
 
 
 # ── metadata ─────────────────────────────────────────────────────────────────────────────────────────
@@ -92,11 +91,7 @@ async def series_metadata(request: Request, series: VisibleSeries, context: Ctx)
 async def instance_metadata(request: Request, instance: VisibleInstance, context: Ctx) -> Response:
     """The metadata of one instance."""
     media_type = json_type(request.headers.get("accept"))
-    shelf, uid = context.shelf, instance.packed.sop_instance_uid
-    for each in await shelf.metadata(instance.metadata):
-        if searchable(each, Level.INSTANCE).get("SOPInstanceUID") == uid:
-            return Response(json.dumps([each]), media_type=media_type)
-    raise NotFound("this instance has no metadata")
+    return Response(json.dumps([await context.shelf.metadata_of(instance)]), media_type=media_type)
 
 
 async def metadata(series: list[Series], request: Request, context: StorageContext) -> Response:

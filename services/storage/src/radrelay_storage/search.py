@@ -119,7 +119,7 @@ async def answer_instances(
 ) -> Response:
     query, answers = search.query, []
     for series in within:
-        for instance in await context.shelf.metadata_of(series):
+        for instance in await context.shelf.metadata(series):
             keys = searchable(instance, Level.INSTANCE)
             if all(qido.holds(condition, keys) for condition in query.instances):
                 answers.append(instance_answer(series, instance, search, levels))

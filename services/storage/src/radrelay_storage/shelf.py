@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import hashlib
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +11,15 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Generic, TypeVar
 
-from radrelay_shared.errors import NotFound
-from radrelay_shared.packs import Manifest, PackedInstance, read_manifest
+from radrelay_shared.errors import Invalid, NotFound
+from radrelay_shared.packs import (
+    Manifest,
+    PackedInstance,
+    PackedSeries,
+    read_manifest,
+    read_metadata,
+    stream_instance,
+)
 from radrelay_shared.ports import Blobs
 from radrelay_storage.attributes import Attributes
 from radrelay_storage.domain import Series, SeriesBatch, StoredSeries
@@ -52,11 +57,10 @@ class Recent(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """An instance, and the objects that hold it and its metadata."""
+    """An instance, and the packed series and study (by key, for messages) that it is part of."""
 
-    study: str  # the key, for messages
-    pack: str
-    metadata: str
+    study: str
+    series: PackedSeries
     packed: PackedInstance
 
     def damaged(self) -> Damaged:
@@ -82,36 +86,35 @@ class Shelf:
     async def manifest(self, key: str) -> Manifest:
         return self.manifests.get(key) or self.manifests.keep(key, await read_manifest(self.blobs, key))
 
-    async def batch(self, manifest: str, batch: int) -> list[StoredSeries]:
+    async def batch(self, manifest: str) -> list[StoredSeries]:
         """The series of a batch, each with the attributes of its first instance."""
+        found = await self.manifest(manifest)
         return [
             StoredSeries(
                 series_instance_uid=packed.series_instance_uid,
                 modality=packed.modality,
                 where=SeriesBatch(
-                    batch=batch,
+                    batch=found.batch,
                     manifest=manifest,
-                    pack=packed.pack,
-                    metadata=packed.metadata,
+                    metadata=metadata_of(packed),
                     instances=len(packed.instances),
                 ),
-                first=(await self.metadata(packed.metadata))[0],
+                first=(await read_metadata(self.blobs, metadata_of(packed)))[0],
             )
-            for packed in (await self.manifest(manifest)).series
+            for packed in found.series
         ]
-
-    # ── metadata ─────────────────────────────────────────────────────────────────────────────────────
 
     async def metadata_json(self, key: str) -> bytes:
         """The DICOM JSON array beside a pack, one object per instance."""
         return await self.compute(gzip.decompress, await self.blobs.read(key))
 
-    async def metadata(self, key: str) -> list[Attributes]:
-        found: list[Attributes] = await self.compute(json.loads, await self.metadata_json(key))
-        return found
+    async def metadata(self, series: Series) -> list[Attributes]:
+        return [each for batch in series.batches for each in await read_metadata(self.blobs, batch.metadata)]
 
-    async def metadata_of(self, series: Series) -> list[Attributes]:
-        return [each for batch in series.batches for each in await self.metadata(batch.metadata)]
+    async def metadata_of(self, located: Located) -> Attributes:
+        """One instance's metadata; it has the instance's place in the pack."""
+        place = located.series.instances.index(located.packed)
+        return (await read_metadata(self.blobs, metadata_of(located.series)))[place]
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,8 +124,7 @@ class Shelf:
         for batch in series.batches:
             for packed in (await self.manifest(batch.manifest)).series:
                 if packed.series_instance_uid == series.series_instance_uid:
-                    located = (Located(series.study, packed.pack, packed.metadata, each) for each in packed.instances)
-                    found |= {each.packed.sop_instance_uid: each for each in located}
+                    found |= {each.sop_instance_uid: Located(series.study, packed, each) for each in packed.instances}
         return list(found.values())
 
     async def instance(self, series: Series, sop_instance_uid: str) -> Located:
@@ -146,11 +148,11 @@ class Shelf:
         return file
 
     async def _copy(self, located: Located, file: IO[bytes]) -> None:
-        digest, packed = hashlib.sha256(), located.packed
-        async for piece in self.blobs.stream(located.pack, start=packed.offset, length=packed.length):
-            await asyncio.to_thread(take, piece, file, digest.update)
-        if digest.hexdigest() != packed.sha256:
-            raise located.damaged()
+        try:
+            async for piece in stream_instance(self.blobs, located.series, located.packed):
+                await asyncio.to_thread(file.write, piece)
+        except (Invalid, NotFound) as error:
+            raise located.damaged() from error
 
     # ── frames ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,20 +167,24 @@ class Shelf:
     async def frame(self, located: Located, frame: Frame) -> bytes:
         """One frame by one ranged read; raises `Damaged` if it is not the frame that was indexed."""
         offset, length = frame.span
-        run = await self.blobs.read(located.pack, start=located.packed.offset + offset, length=length)
+        try:
+            run = await self.blobs.read(located.series.pack, start=located.packed.offset + offset, length=length)
+        except NotFound as error:
+            raise located.damaged() from error
         found = frame.cut(run)
         if not frame.intact(found):
             raise located.damaged()
         return found
 
 
-def take(piece: bytes, file: IO[bytes], hashed: Callable[[bytes], None]) -> None:
-    hashed(piece)
-    file.write(piece)
+def metadata_of(packed: PackedSeries) -> str:
+    """The key of a series' metadata, which anonymize always writes."""
+    if packed.metadata is None:
+        raise Invalid(f"{packed.pack} has no metadata beside it")
+    return packed.metadata
 
 
 async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """The file in pieces of 1 MiB; closes it at the end."""
-    with file:
-        while piece := await asyncio.to_thread(file.read, PIECE):
-            yield piece
+    """The file in pieces of 1 MiB."""
+    while piece := await asyncio.to_thread(file.read, PIECE):
+        yield piece

@@ -2,25 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import count
-from typing import cast
 from weakref import WeakValueDictionary
 
-import aio_pika
-import aiormq
-from aio_pika.abc import (
-    AbstractChannel,
-    AbstractConnection,
-    AbstractIncomingMessage,
-    AbstractQueue,
-)
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelInvalidStateError, PublishError
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.exceptions import ChannelInvalidStateError, PublishError
 
 from radrelay_shared.adapters import CLOSE_SECONDS, check_size
+from radrelay_shared.adapters.amqp_session import Receive, Session, Subscription, reaching
 from radrelay_shared.adapters.amqp_topology import (
     ATTEMPT,
     DEAD_ARGUMENTS,
@@ -37,9 +28,7 @@ from radrelay_shared.adapters.amqp_topology import (
     encode,
     lane_of,
     queue_name,
-    retry_arguments,
     retry_name,
-    work_arguments,
 )
 from radrelay_shared.errors import Unreachable
 from radrelay_shared.ports import (
@@ -55,81 +44,8 @@ from radrelay_shared.ports import (
 
 log = logging.getLogger("radrelay.bus")
 
-ANSWER_SECONDS = 5.0  # for a declaration, an ack, a look; then the session is given up
 CONFIRM_SECONDS = 10.0  # for an event to be safe
 RECONNECT_SECONDS = 1.0
-HEARTBEAT_SECONDS = 20  # a peer that vanished without a word is noticed after three of these
-ALL_HELD = 0  # the delivery tag that means every unacked one (AMQP 0-9-1 §basic.nack)
-
-Receive = Callable[[AbstractIncomingMessage], Awaitable[None]]
-
-
-@dataclass
-class Subscription:
-    """What one service listens to, for as long as the bus lives."""
-
-    prefetch: int
-    consumers: dict[str, Consumer] = field(default_factory=dict)
-
-
-class Session:
-    """One connection and its channels. It ends as a whole with the first part that breaks, and a new one begins.
-
-    aio-pika's own robust connection is not used: it restores consumers without a timeout, and a quorum queue
-    without a leader does not answer.
-    """
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self.connection = connection
-        self.broken = asyncio.Event()
-        self.lanes: dict[str, tuple[AbstractQueue, str]] = {}  # by queue name: what is consumed, consumer tag
-        connection.close_callbacks.add(self._on_loss)
-
-    async def declare(self, tiers: Sequence[timedelta]) -> None:
-        """What all services share: the events' exchange and the retry tiers."""
-        async with reaching("declare the topology"):
-            self.publishing = await self._channel(on_return_raises=True)
-            await self.publishing.declare_exchange(EVENTS, "topic", durable=True)
-            for tier in tiers:
-                name, arguments = retry_name(tier), retry_arguments(tier)
-                await self.publishing.declare_exchange(name, "fanout", durable=True)
-                queue = await self.publishing.declare_queue(name, durable=True, arguments=arguments)
-                await queue.bind(name)
-
-    async def listen(self, service: str, lane: str, subscription: Subscription, receive: Receive) -> None:
-        """Bind the lane's queue to the subscription's types and consume it, on a channel of its own."""
-        name = queue_name(service, lane)
-        async with reaching("take a subscription"):
-            if name not in self.lanes:
-                channel = await self._channel()
-                await channel.set_qos(prefetch_count=subscription.prefetch)
-                await channel.declare_queue(dead_name(service), durable=True, arguments=DEAD_ARGUMENTS)
-                queue = await channel.declare_queue(name, durable=True, arguments=work_arguments(service))
-                self.lanes[name] = queue, await queue.consume(receive)
-            for message_type in subscription.consumers:
-                await self.lanes[name][0].bind(EVENTS, f"{lane}.{message_type}")
-
-    async def stop(self) -> None:
-        """Take nothing more; what is under way can still be settled."""
-        with suppress(Unreachable):  # a broken session brings nothing either
-            async with reaching("stop a consumer"):
-                await asyncio.gather(*(queue.cancel(tag) for queue, tag in self.lanes.values()))
-
-    async def close(self) -> None:
-        with suppress(Unreachable):
-            async with reaching("say goodbye"):
-                await self.connection.close()
-
-    async def _channel(self, **options: bool) -> AbstractChannel:
-        channel = self.connection.channel(**options)
-        await channel.initialize()
-        channel.close_callbacks.add(self._on_loss)
-        underlay = cast("aiormq.Channel", await channel.get_underlay_channel())
-        underlay.on_consumer_cancel_callbacks.add(self._on_loss)
-        return channel
-
-    def _on_loss(self, *_: object) -> None:
-        self.broken.set()
 
 
 class AmqpBus:
@@ -159,9 +75,7 @@ class AmqpBus:
         return bus
 
     async def _open(self) -> Session:
-        async with reaching("connect"):
-            connection = await aio_pika.connect(self._url, heartbeat=HEARTBEAT_SECONDS)
-        session = Session(connection)
+        session = await Session.connect(self._url)
         try:
             await session.declare(self._tiers)
             for service in self._subscriptions:
@@ -180,20 +94,21 @@ class AmqpBus:
         """Replace the session whenever it breaks, for as long as the bus lives."""
         while True:
             await self._session.broken.wait()
-            log.warning("RabbitMQ went away, or cancelled a consumer; connecting again")
             await self._session.close()
-            while self._session.broken.is_set():
-                await asyncio.sleep(RECONNECT_SECONDS)
-                try:
-                    async with self._changing:
-                        self._session = await self._open()
-                except Unreachable as error:
-                    log.warning("%s; trying again", error.detail)
+            await asyncio.sleep(RECONNECT_SECONDS)
+            try:
+                async with self._changing:
+                    self._session = await self._open()
+                log.warning("the session with RabbitMQ was renewed")
+            except Unreachable as error:
+                log.warning("%s; trying again", error.detail)
+            except Exception:
+                log.exception("the session with RabbitMQ cannot be renewed; trying again")
 
     @property
     def _live(self) -> Session:
         if self._session.broken.is_set():
-            raise Unreachable("RabbitMQ is away; connecting again")
+            raise Unreachable("the connection to RabbitMQ is being renewed")
         return self._session
 
     async def publish(self, message: Message) -> None:
@@ -208,19 +123,21 @@ class AmqpBus:
             await self._listen(self._live, service)
 
     async def healthy(self) -> None:
-        """Every consumer lives as long as its session does; ask the broker for an answer where events go out."""
-        async with reaching("answer"):
-            await self._live.publishing.declare_exchange(EVENTS, "topic", durable=True)
+        """A session lives only as long as its consumers; a broker that takes no events does not open a channel."""
+        async with reaching("answer"), self._live.connection.channel():
+            pass
 
     async def dead_letters(self, service: str, *, limit: int = 100) -> list[DeadLetter]:
+        """Looks at all of them, since the broker puts back what was looked at in an order of its own."""
         async with self._dead_queue(service) as queue:
-            return [dead_letter(service, incoming) async for incoming in upto(limit, queue)]
+            letters = [dead_letter(service, incoming) async for incoming in everything(queue)]
+        return sorted(letters, key=lambda letter: letter.message.id)[:limit]
 
     async def replay(self, service: str, message_id: str | None = None) -> int:
         """Each letter goes to the service's own queue, then out of the dead ones; one that fails again stays."""
         replayed: set[str | None] = set()
         async with self._dead_queue(service) as queue:
-            async for incoming in upto(None, queue):
+            async for incoming in everything(queue):
                 if incoming.message_id in replayed or message_id not in (None, incoming.message_id):
                     continue
                 message = decode(incoming)
@@ -244,6 +161,7 @@ class AmqpBus:
             for delivery in self._under_way:
                 delivery.cancel()
         self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
         await self._session.close()
 
     def _receiver(self, service: str, queue: str) -> Receive:
@@ -334,25 +252,7 @@ class AmqpBus:
         finally:
             with suppress(Unreachable):
                 async with reaching("put the dead letters back"):
-                    held = await channel.get_underlay_channel()
-                    await held.basic_nack(ALL_HELD, multiple=True, requeue=True)  # in order, unlike a close
                     await channel.close()
-
-
-@asynccontextmanager
-async def reaching(what: str, seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
-    """Turn every way in which the broker can fail to answer in time into `Unreachable`."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except asyncio.CancelledError as error:
-        # aiormq ends what waits on a closing channel with a CancelledError that nobody asked for.
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise Unreachable(f"RabbitMQ went away and did not {what}") from error
-    except CONNECTION_EXCEPTIONS as error:  # TimeoutError is one of them, as an OSError
-        raise Unreachable(f"RabbitMQ did not {what}: {type(error).__name__}") from error
 
 
 async def acknowledge(incoming: AbstractIncomingMessage) -> None:
@@ -360,9 +260,9 @@ async def acknowledge(incoming: AbstractIncomingMessage) -> None:
         await incoming.ack()
 
 
-async def upto(limit: int | None, queue: AbstractQueue) -> AsyncIterator[AbstractIncomingMessage]:
-    """Messages in order, unacked, until the queue is empty."""
-    for _ in count() if limit is None else range(limit):
+async def everything(queue: AbstractQueue) -> AsyncIterator[AbstractIncomingMessage]:
+    """Messages, unacked, until the queue is empty."""
+    while True:
         async with reaching("show a dead letter"):
             incoming = await queue.get(fail=False)
         if incoming is None:

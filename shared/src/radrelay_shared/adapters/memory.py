@@ -161,9 +161,10 @@ class MemoryBus:
         raise Unreachable("the bus is draining")
 
     async def _waiting(self, service: str) -> list[DeadLetter]:
-        """Dead letters that are not being replayed."""
+        """Dead letters that are not being replayed, oldest event first."""
         letters = await self._file(self._letters.of, service)
-        return [letter for letter in letters if (service, letter.message.id) not in self._replaying]
+        waiting = [letter for letter in letters if (service, letter.message.id) not in self._replaying]
+        return sorted(waiting, key=lambda letter: letter.message.id)
 
     async def _file(self, step: Callable[[A], R], argument: A) -> R:
         """One step in the file cabinet, off the event loop."""
@@ -198,7 +199,6 @@ class Drawer:
         self._letters: dict[tuple[str, str], DeadLetter] = {}
 
     def keep(self, letter: DeadLetter) -> None:
-        self.forget(letter)
         self._letters[letter.service, letter.message.id] = letter
 
     def forget(self, letter: DeadLetter) -> None:
@@ -232,15 +232,11 @@ class Folder:
         sync(path.parent)
 
     def of(self, service: str) -> list[DeadLetter]:
-        files = sorted((self._folder / quote(service, safe="")).glob("*.json"), key=written)
+        files = (self._folder / quote(service, safe="")).glob("*.json")
         return [from_json(json.loads(file.read_text("ascii"))) for file in files]
 
     def _path(self, letter: DeadLetter) -> Path:
         return self._folder / quote(letter.service, safe="") / f"{quote(letter.message.id, safe='')}.json"
-
-
-def written(file: Path) -> tuple[int, str]:
-    return file.stat().st_mtime_ns, file.name
 
 
 def sync(folder: Path) -> None:

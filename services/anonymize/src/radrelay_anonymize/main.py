@@ -1,0 +1,27 @@
+"""Anonymize: PS3.15 de-identification, and the vault that knows the way back."""
+
+from __future__ import annotations
+
+from radrelay_anonymize.api import router
+from radrelay_anonymize.context import AnonymizeContext
+from radrelay_anonymize.domain.cases import Case
+from radrelay_anonymize.handlers import on_study_received
+from radrelay_anonymize.settings import AnonymizeSettings
+from radrelay_shared import events
+from radrelay_shared.audit import AuditRecord
+from radrelay_shared.service import Service, run
+
+SERVICE = Service(
+    name="anonymize",
+    handlers={events.StudyReceived: on_study_received, events.StudyUpdated: on_study_received},
+    emits=(events.StudyAnonymized, events.StudyQuarantined),
+    paths=("/vault",),
+    settings=AnonymizeSettings,
+    context=AnonymizeContext,
+    aggregates=(Case, AuditRecord),
+    routers=(router,),
+)
+
+
+def main() -> None:
+    run(SERVICE)

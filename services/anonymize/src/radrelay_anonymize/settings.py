@@ -1,0 +1,15 @@
+"""What anonymize can be told, beside what every service can (`RADRELAY_…`)."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from radrelay_shared.settings import ServiceSettings
+
+
+class AnonymizeSettings(ServiceSettings):
+    """Both secrets are per tenant; whoever loses them loses the way back."""
+
+    tenant_secret: SecretStr = Field(min_length=16)  # UIDs, pseudonyms and date shifts follow from it; never change it
+    vault_key: SecretStr  # 32 random bytes in base64
+    at_once: int = Field(2, ge=1)  # instances in work at a time

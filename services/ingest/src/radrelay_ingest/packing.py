@@ -1,0 +1,113 @@
+"""From the spool to object storage: new instances into packs, one per series; each in conflict into its own object."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from radrelay_ingest.context import IngestContext
+from radrelay_ingest.domain.studies import Arrival, Harvest, Head, Study
+from radrelay_ingest.instance import read_head
+from radrelay_ingest.spool import Spooled
+from radrelay_shared.errors import Unreachable
+from radrelay_shared.packs import (
+    Manifest,
+    PackedSeries,
+    PackPart,
+    manifest_key,
+    pack_key,
+    read_manifest,
+    write_manifest,
+    write_pack,
+)
+from radrelay_shared.ports import Blobs
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    head: Head
+    file: Spooled
+
+
+async def bring_in(context: IngestContext, arrival: Arrival, files: Sequence[Spooled], study: Study | None) -> Harvest:
+    """Store what is new among the claimed files as the study's next batch, and keep what conflicts beside it.
+
+    Doing it again writes the same keys with the same bytes.
+    """
+    batch = study.next_batch if study else 1
+    known = await sealed_before(context.originals, study)
+    instances = await asyncio.to_thread(lambda: [Instance(read_head(file.path), file) for file in files])
+    new, conflicts = sift(instances, known)
+    manifest = await pack(context.originals, arrival, batch, new)
+    if new:
+        await write_manifest(context.originals, manifest_key(arrival.study, batch), manifest)
+    for each in conflicts:
+        await set_aside(context.originals, arrival, each)
+    return Harvest(
+        jurisdiction=context.site(arrival.site).jurisdiction,
+        completed_at=context.clock(),
+        batch=batch,
+        manifest=manifest_key(arrival.study, batch),
+        instances=len(new),
+        size=manifest.total_bytes,
+        modalities=tuple(sorted({each.head.modality for each in new if each.head.modality})),
+        patient_ids=frozenset(each.head.patient_id for each in new if each.head.patient_id),
+        conflicts=len(conflicts),
+    )
+
+
+async def sealed_before(originals: Blobs, study: Study | None) -> dict[str, str]:
+    """The SHA-256 of every instance in the study's earlier batches, by SOP Instance UID."""
+    manifests = [await read_manifest(originals, batch.manifest) for batch in (study.batches if study else ())]
+    packed = (instance for manifest in manifests for series in manifest.series for instance in series.instances)
+    return {instance.sop_instance_uid: instance.sha256 for instance in packed}
+
+
+def sift(instances: Sequence[Instance], known: Mapping[str, str]) -> tuple[list[Instance], list[Instance]]:
+    """Those to seal, and those whose SOP Instance UID came before with other bytes; what is known is neither."""
+    first, new, conflicts = dict(known), [], []
+    for each in instances:
+        uid, sha256 = each.head.sop_instance_uid, each.file.sha256
+        if uid not in first:
+            first[uid] = sha256
+            new.append(each)
+        elif first[uid] != sha256:
+            conflicts.append(each)
+    return new, conflicts
+
+
+async def pack(originals: Blobs, arrival: Arrival, batch: int, instances: Sequence[Instance]) -> Manifest:
+    """One pack per series, both in the order they came."""
+    by_series: dict[str, list[Instance]] = {}
+    for each in instances:
+        by_series.setdefault(each.head.series_instance_uid, []).append(each)
+    series = [
+        await pack_series(originals, pack_key(arrival.study, batch, number), members)
+        for number, members in enumerate(by_series.values(), 1)
+    ]
+    return Manifest(
+        study=arrival.study, batch=batch, study_instance_uid=arrival.study_instance_uid, series=tuple(series)
+    )
+
+
+async def pack_series(originals: Blobs, key: str, members: Sequence[Instance]) -> PackedSeries:
+    packed = await write_pack(originals, key, parts(members))
+    if [instance.sha256 for instance in packed] != [each.file.sha256 for each in members]:
+        raise Unreachable("the spool's disk gave back other bytes than it was given; nothing of them goes on")
+    head = members[0].head
+    return PackedSeries(
+        series_instance_uid=head.series_instance_uid, modality=head.modality, pack=key, instances=tuple(packed)
+    )
+
+
+async def parts(members: Sequence[Instance]) -> AsyncIterator[PackPart]:
+    for each in members:
+        head = each.head
+        yield PackPart(head.sop_instance_uid, head.sop_class_uid, head.transfer_syntax_uid, each.file.path)
+
+
+async def set_aside(originals: Blobs, arrival: Arrival, instance: Instance) -> None:
+    """Keep it among the originals, for a person to look at."""
+    part = parts([instance])
+    await write_pack(originals, f"conflicts/{arrival.study}/{instance.file.sop}-{instance.file.sha256}.dcm", part)

@@ -1,0 +1,115 @@
+"""The running service, and batches as anonymize would pack them, of the images inside the pydicom package."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from radrelay_shared.events import StudyAnonymized
+from radrelay_shared.packs import (
+    Manifest,
+    PackedSeries,
+    PackPart,
+    manifest_key,
+    metadata_key,
+    pack_key,
+    write_manifest,
+    write_metadata,
+    write_pack,
+)
+from radrelay_shared.service import Runtime
+from radrelay_shared.testing import Downstream, running
+from radrelay_storage.main import SERVICE
+
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+MORNING = datetime(2025, 3, 1, 8, 0, tzinfo=UTC)
+NO_BULK = ("PixelData", "WaveformSequence")
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[tuple[Runtime, Downstream]]:
+    async with running(SERVICE, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def image() -> Callable[..., Dataset]:
+    """`image("CT_small.dcm", 1, series=2, number=3)`: that file as instance 2.25.1.2.3 of study 2.25.1."""
+
+    def made(name: str, study: int, *, series: int = 1, number: int = 1, **changes: str) -> Dataset:
+        found = dcmread(FILES / name)
+        found.StudyInstanceUID = f"2.25.{study}"
+        found.SeriesInstanceUID = f"2.25.{study}.{series}"
+        found.SOPInstanceUID = f"2.25.{study}.{series}.{number}"
+        found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
+        found.InstanceNumber, found.SeriesNumber = number, series
+        for keyword, value in changes.items():
+            setattr(found, keyword, value)
+        return found
+
+    return made
+
+
+@pytest.fixture
+def pack() -> Callable[..., Awaitable[StudyAnonymized]]:
+    return write_batch
+
+
+async def write_batch(
+    runtime: Runtime, images: list[Dataset], *, site: str = "clinic-a", study: str = "st-1", batch: int = 1
+) -> StudyAnonymized:
+    """Write the images' packs, metadata and manifest; returns the event that announces them."""
+    blobs, packed = runtime.context.blobs, []
+    for number, (uid, group) in enumerate(groupby(images, key=lambda each: str(each.SeriesInstanceUID)), 1):
+        series, keys = list(group), (pack_key(study, batch, number), metadata_key(study, batch, number))
+        instances = await write_pack(blobs, keys[0], parts(series))
+        await write_metadata(blobs, keys[1], [described(each) for each in series])
+        packed.append(
+            PackedSeries(
+                series_instance_uid=uid,
+                modality=series[0].Modality,
+                pack=keys[0],
+                metadata=keys[1],
+                instances=tuple(instances),
+            )
+        )
+    uid = str(images[0].StudyInstanceUID)
+    key = manifest_key(study, batch)
+    manifest = Manifest(study=study, batch=batch, study_instance_uid=uid, series=tuple(packed))
+    await write_manifest(blobs, key, manifest)
+    return StudyAnonymized(
+        site=site,
+        study=study,
+        jurisdiction="US-MT",
+        received_at=MORNING,
+        completed_at=MORNING,
+        batch=batch,
+        manifest=key,
+        study_instance_uid=uid,
+        instances=len(images),
+        modalities=tuple(sorted({each.modality for each in packed})),
+    )
+
+
+async def parts(images: list[Dataset]) -> AsyncIterator[PackPart]:
+    for each in images:
+        out = io.BytesIO()
+        each.save_as(out)
+        meta = each.file_meta
+        yield PackPart(each.SOPInstanceUID, each.SOPClassUID, meta.TransferSyntaxUID, out.getvalue())
+
+
+def described(image: Dataset) -> dict[str, Any]:
+    """The image's DICOM JSON without bulk."""
+    kept = Dataset({each.tag: each for each in image if each.keyword not in NO_BULK})
+    found: dict[str, Any] = kept.to_json_dict()
+    return {tag: each for tag, each in found.items() if "InlineBinary" not in each}
