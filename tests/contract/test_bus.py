@@ -20,7 +20,7 @@ from radrelay_shared.ports import Ack, Bus, Dead, DeadLetter, Delivery, Message,
 
 EXTERNAL = "RADRELAY_TEST_AMQP_URL"
 ADAPTERS = ["memory", pytest.param("rabbitmq", marks=pytest.mark.external)]
-if EXTERNAL in os.environ:
+if os.environ.get(EXTERNAL):
     ADAPTERS.append(pytest.param(EXTERNAL, marks=pytest.mark.external))
 
 

@@ -304,6 +304,8 @@ def unwrap(message: Message) -> Envelope[Event]:
     """The envelope in a message; raises `pydantic.ValidationError` or `KeyError` on anything foreign."""
     kind: Any = EVENTS[message.type]
     envelope: Envelope[Event] = Envelope[kind].model_validate_json(message.body)
+    if envelope.type != message.type:
+        raise KeyError(envelope.type)
     return envelope
 
 

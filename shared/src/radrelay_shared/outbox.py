@@ -83,7 +83,7 @@ class Relay:
                     await self._publish(waiting[0])
                     await self.documents.settle(item.collection, item.document_id, [waiting[0].id])
                     del waiting[0]
-            except Exception as error:  # noqa: BLE001  whatever failed, the events must not be forgotten
+            except Exception as error:  # whatever failed, the events must not be forgotten
                 log.warning("an event of %s waits in the outbox", item.collection, exc_info=error)
                 await asyncio.sleep(pause)
             else:
