@@ -6,7 +6,7 @@ BIN    := .venv/bin
 STAMP  := .venv/.synced
 APT    := rabbitmq-server dcmtk
 
-.PHONY: demo up test check fix servers docs k8s bench-flow clean
+.PHONY: demo up test check fix servers docs k8s helm secrets bench-flow clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)            ## the main job, end to end, on embedded defaults
@@ -42,6 +42,12 @@ docs: $(STAMP)            ## docs/flow.md and docs/asyncapi.yaml from the servic
 
 k8s: $(STAMP)             ## plain manifests from the chart
 	$(BIN)/python scripts/render_k8s.py
+
+helm: $(STAMP)            ## a helm binary in .uv/helm
+	$(BIN)/python scripts/get_helm.py
+
+secrets: $(STAMP)         ## every secret of an installation, once, in deploy/secrets
+	$(BIN)/python scripts/make_secrets.py
 
 bench-flow: $(STAMP) servers  ## studies per second through seven processes
 	$(BIN)/python benchmarks/flow.py

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from servers import Missing
 from servers.rabbitmq import RabbitMQ
 from servers.seaweedfs import SeaweedFS
 from servers.secantusdb import SecantusDB
 
 
-def cannot(reason: object) -> pytest.skip.Exception | pytest.fail.Exception:
+def cannot(reason: object) -> BaseException:
     """A missing server skips on a developer's machine and fails under CI, where nothing may be skipped."""
     ask = f"{reason} (`make test` as root installs it)"
     return pytest.fail.Exception(ask) if os.environ.get("CI") else pytest.skip.Exception(ask)

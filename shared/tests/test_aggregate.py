@@ -151,7 +151,7 @@ async def test_a_decision_is_made_again_while_others_are_faster_but_not_for_ever
         tries += 1
         if tries <= times:
             with sqlite3.connect(tmp_path / "test.db") as rival:
-                rival.execute("UPDATE doc_tallies SET revision = revision + 1")
+                rival.execute('UPDATE "documents tallies" SET revision = revision + 1')
         return counted(tally)
 
     if outcome is None:

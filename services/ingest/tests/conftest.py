@@ -55,7 +55,8 @@ class FrontDoor:
 
     @property
     def context(self) -> IngestContext:
-        found: IngestContext = self.runtime.context  # type: ignore[assignment]  the service's own kind
+        found = self.runtime.context
+        assert isinstance(found, IngestContext)
         return found
 
     def as_(self, role: Role, *sites: str) -> Any:
@@ -80,7 +81,7 @@ class FrontDoor:
 
 @asynccontextmanager
 async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIterator[FrontDoor]:
-    defaults = {
+    defaults: dict[str, Any] = {
         "identity_key": "0123456789abcdef",
         "spool": folder / "spool",
         "spool_reserve_bytes": 0,

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from radrelay_ingest.sealer import seal_batch
 from radrelay_shared.events import OrderReceived, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.packs import read_instance, read_manifest
 from radrelay_shared.security import Role
@@ -68,8 +67,9 @@ async def test_a_ct_sent_over_stow_is_sealed_byte_for_byte_and_announced(open_do
             "1.2.3.1.1",
             "CT",
         )
-        await asyncio.sleep(0.1)
-        assert door.context.spool.claimed() == set()
+        async with asyncio.timeout(10):
+            while door.context.spool.claimed():
+                await asyncio.sleep(0.01)
 
 
 async def test_two_clinics_with_the_same_accession_number_do_not_mix(open_door: Door, ct_slice: Slice) -> None:
@@ -145,17 +145,18 @@ async def test_a_restart_in_the_middle_of_a_study_loses_nothing(open_door: Door,
 
 
 async def test_a_batch_sealed_just_before_a_crash_is_not_announced_twice(open_door: Door, ct_slice: Slice) -> None:
-    async with open_door(sweep_seconds=3600) as door:
-        await asyncio.sleep(0.05)  # the only sweep has passed
+    async with open_door(quiet=3600) as door:
         await stow(door, "bozeman", ct_slice())
         [study] = door.context.spool.waiting()
-        door.context.spool.claim(study)
-        claimed, copy = door.context.spool.sealing / study, door.context.spool.folder / "copy"
-        shutil.copytree(claimed, copy)
-        await seal_batch(door.context, study)
-        copy.rename(claimed)  # as if the spool had not been told
-        await seal_batch(door.context, study)
-        assert door.context.spool.claimed() == set()
+        spooled, copy = door.context.spool.open_ / study, door.context.spool.folder / "copy"
+        shutil.copytree(spooled, copy)
+        await door.register(quiet=0.01)
+        await door.told(StudyReceived)
+        while door.context.spool.claimed():
+            await asyncio.sleep(0.01)
+        copy.rename(door.context.spool.sealing / study)  # as if the spool had not been told
+        while door.context.spool.claimed():
+            await asyncio.sleep(0.01)
         await door.runtime.relay.idle()
         assert len(door.seen.envelopes) == 1
 

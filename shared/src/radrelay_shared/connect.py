@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from radrelay_shared.errors import Invalid
-from radrelay_shared.ports import Blobs, Bus, Documents
+from radrelay_shared.ports import RETRY_TIERS, Blobs, Bus, Documents
 
 
-async def connect_bus(url: str) -> Bus:
+async def connect_bus(url: str, retry_tiers: Sequence[timedelta] = RETRY_TIERS) -> Bus:
     """`memory://`, `memory:///folder` (dead letters survive) or `amqp://`, `amqps://`."""
     match scheme(url):
         case "memory":
             from radrelay_shared.adapters.memory import MemoryBus  # noqa: PLC0415  lazily, by scheme
 
-            return MemoryBus(path(url))
+            return MemoryBus(path(url), retry_tiers=retry_tiers)
         case "amqp" | "amqps":
             from radrelay_shared.adapters.amqp import AmqpBus  # noqa: PLC0415  lazily, by scheme
 
-            return await AmqpBus.connect(url)
+            return await AmqpBus.connect(url, retry_tiers=retry_tiers)
         case other:
             raise Invalid(f"no bus speaks {other}://; use memory:// or amqp://")
 

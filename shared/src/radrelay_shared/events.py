@@ -253,6 +253,17 @@ def every_event() -> Iterator[type[Event]]:
 
 EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
 
+# Who reads what. Every service's HANDLERS say it, too (a test holds both together); here it is known before any
+# of them runs, so that an event is kept for a reader that has not started yet.
+READERS: dict[str, tuple[type[Event], ...]] = {
+    "anonymize": (StudyReceived, StudyUpdated),
+    "storage": (StudyAnonymized,),
+    "triage": (OrderReceived, StudyStored, ReportFinalized),
+    "assignment": (StudyTriaged, ReportFinalized),
+    "reporting": (StudyAssigned, AssignmentClaimed, AssignmentReturned, ReportDelivered, ReportUndelivered),
+    "notification": (ReportPreliminary, ReportFinalized, ReportAddended, StudyQuarantined, AssignmentStranded),
+}
+
 E = TypeVar("E", bound=Event)
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 

@@ -89,6 +89,12 @@ class Bus(Protocol):
         a `Retryable` error, for its reader may still be starting.
         """
 
+    async def expect(self, readers: Mapping[str, Sequence[str]]) -> None:
+        """Keep messages for these services (service → types), even before they subscribe for the first time.
+
+        From then on `publish` confirms a message only when it is safe for each of its readers.
+        """
+
     async def subscribe(self, service: str, types: Sequence[str], consumer: Consumer, *, prefetch: int = 8) -> None:
         """Deliver every message of these types to `service`, up to `prefetch` at a time per lane.
 
@@ -260,7 +266,10 @@ class BlobInfo:
 
 
 class Blobs(Protocol):
-    """Immutable objects by key. Keys match `[a-z0-9][a-z0-9._/-]{0,511}`, without `..`, `//` or a final `/`."""
+    """Immutable objects by key. Keys match `[a-z0-9][a-z0-9._/-]{0,511}`, without `..`, `//` or a final `/`.
+
+    A segment has at most 250 characters, and no key is another key's folder.
+    """
 
     async def put(self, key: str, source: bytes | AsyncIterator[bytes], *, if_absent: bool = False) -> int:
         """Store the whole source, streaming, and return its size once durable; readers see all of it or nothing.

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from radrelay_shared.aggregate import Aggregate, Clock, Store, utc_now
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
 from radrelay_shared.errors import Permanent, RadRelayError, Unreachable
-from radrelay_shared.events import Envelope, Event, unwrap
+from radrelay_shared.events import READERS, Envelope, Event, unwrap
 from radrelay_shared.http import build_app
 from radrelay_shared.outbox import Relay
 from radrelay_shared.ports import (
@@ -44,6 +44,7 @@ from radrelay_shared.telemetry import Telemetry, current_service, current_study,
 log = logging.getLogger("radrelay.service")
 
 WATCHDOG_SECONDS = 5.0
+FLUSH_SECONDS = 2.0  # at the end, for events that are stored; what is left goes out after the restart
 Settings_co = TypeVar("Settings_co", bound=ServiceSettings, covariant=True)
 
 
@@ -122,7 +123,9 @@ class Runtime:
         self.telemetry = Telemetry(name, settings.otlp_endpoint, processors=self.processors)
         self.documents: Documents = await connect_documents(settings.documents_url)
         await self.documents.ensure(self.service.indexes)
-        self.bus = self.bus or await connect_bus(settings.bus_url)
+        if self.bus is None:
+            self.bus = await connect_bus(settings.bus_url, settings.retry_tiers)
+            await expect_readers(self.bus)
         self.relay = Relay(self.documents, self.bus, self.telemetry)
         self.context = self.service.context(
             settings,
@@ -175,12 +178,12 @@ class Runtime:
     async def drain(self) -> None:
         """Take nothing new from the bus and finish what was taken, if nobody else sees to that."""
         if self.bus is not None and self.owns_bus:
-            await self._within("draining the bus", self.bus.drain())
+            await self._within("draining the bus", self.bus.drain(), self.settings.drain_seconds)
 
     async def close(self) -> None:
         """Publish what is stored, stop the tasks, and let go of everything."""
         if self.owns_bus:
-            await self._within("relaying", self.relay.idle())
+            await self._within("relaying", self.relay.idle(), FLUSH_SECONDS)
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -191,11 +194,11 @@ class Runtime:
                 await port.close()
         await asyncio.to_thread(self.telemetry.close)
 
-    async def _within(self, what: str, work: Awaitable[None]) -> None:
+    async def _within(self, what: str, work: Awaitable[None], seconds: float) -> None:
         try:
-            async with asyncio.timeout(self.settings.drain_seconds):
+            async with asyncio.timeout(seconds):
                 await work
-        except TimeoutError:
+        except (TimeoutError, RadRelayError):
             log.warning("%s took too long; what is left comes again after the restart", what)
 
     async def consume(self, delivery: Delivery) -> Verdict:
@@ -232,9 +235,14 @@ class Runtime:
         if delivery.attempt > len(RETRY_TIERS):
             log.error("%s is given up after %d attempts", delivery.message.type, delivery.attempt, exc_info=error)
             return Dead(reason)
-        wait = RETRY_TIERS[delivery.attempt - 1] * self.settings.retry_scale
+        wait = self.settings.retry_tiers[delivery.attempt - 1]
         log.warning("%s is tried again in %s", delivery.message.type, wait, exc_info=error)
         return Retry(wait, reason)
+
+
+async def expect_readers(bus: Bus) -> None:
+    """Keep every event for its readers, whichever of them has started so far."""
+    await bus.expect({service: [event.type for event in types] for service, types in READERS.items()})
 
 
 def queue_of(service: str, *, urgent: bool) -> str:

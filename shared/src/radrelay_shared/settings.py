@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from pydantic_settings import (
     SecretsSettingsSource,
     SettingsConfigDict,
 )
+
+from radrelay_shared.ports import RETRY_TIERS
 
 SECRETS_DIR = Path("/run/secrets/radrelay")
 
@@ -43,6 +46,10 @@ class ServiceSettings(BaseSettings):
     handler_seconds: float = 600  # a handler that takes longer is cancelled and retried
     drain_seconds: float = 25
     retry_scale: float = 1.0  # < 1 shortens the retry tiers, for tests
+
+    @property
+    def retry_tiers(self) -> tuple[timedelta, ...]:
+        return tuple(tier * self.retry_scale for tier in RETRY_TIERS)
 
     @classmethod
     def settings_customise_sources(

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, ConfigDict
 
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.events import EVENTS, Envelope, Event, OrderReceived
@@ -13,6 +14,12 @@ from radrelay_shared.http import context_of
 from radrelay_shared.ports import Index
 from radrelay_shared.security import Principal, Role, require
 from radrelay_shared.service import Context, Service
+
+
+class Stage(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    name: str  # "study.received"
+    at: str
 
 
 class Row(Aggregate):
@@ -25,7 +32,7 @@ class Row(Aggregate):
     site: str
     priority: str
     first: str
-    stages: dict[str, str]
+    stages: tuple[Stage, ...] = ()
 
 
 async def on_event(envelope: Envelope[Event], context: Context[Any]) -> None:
@@ -36,9 +43,9 @@ async def on_event(envelope: Envelope[Event], context: Context[Any]) -> None:
 
 def noted(row: Row | None, envelope: Envelope[Event]) -> Decision[Row]:
     at, stage = envelope.time.isoformat(), stage_of(envelope.type)
-    if row is None:
-        row = Row(study=envelope.data.study, site=envelope.site, priority="", first=at, stages={})
-    stages = {stage: at} | row.stages
+    row = row or Row(study=envelope.data.study, site=envelope.site, priority="", first=at)
+    known = stage in {each.name for each in row.stages}
+    stages = row.stages if known else (*row.stages, Stage(name=stage, at=at))
     return Decision(row.model_copy(update={"stages": stages, "priority": envelope.data.priority}))
 
 
@@ -59,7 +66,11 @@ async def status(
 ) -> list[dict[str, Any]]:
     """The newest studies and their stages, by key."""
     rows = await context.store.find(Row, sort="first", descending=True, limit=limit)
-    return [row.model_dump() for row in rows if caller.sees(row.site)]
+    return [
+        row.model_dump(exclude={"stages"}) | {"stages": {stage.name: stage.at for stage in row.stages}}
+        for row in rows
+        if caller.sees(row.site)
+    ]
 
 
 BOARD = Service(

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dicomweb_client import DICOMwebClient
+from pydicom.dataset import Dataset
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -75,13 +76,8 @@ async def demo(console: Console) -> bool:
 async def main_job(base: str | Mapping[str, str], dicom_port: int, keys: Keys, console: Console) -> bool:
     """Register, order, send, read and deliver on a platform that is up; says how it went."""
     show, started = Show(), time.monotonic()
-    with as_file(files("radrelay") / "data" / "demo.yaml") as file:
-        tables = register.read(file)
     operator = Client(base, keys.token("demo-operator", {Role.OPERATOR}, {"*"}))
-    async with receiver(show) as (port, tell):
-        for facts in tables["webhooks"].values():
-            facts["url"] = on_port(facts["url"], port)
-        await tell(await register.register(tables, operator))
+    async with registered(operator, show) as tables:
         work = [
             asyncio.create_task(feed(base, dicom_port, keys, show)),
             *(
@@ -99,18 +95,29 @@ async def main_job(base: str | Mapping[str, str], dicom_port: int, keys: Keys, c
     return verdict(show, console, time.monotonic() - started)
 
 
+@asynccontextmanager
+async def registered(operator: Client, show: Show) -> AsyncIterator[dict[str, dict[str, Any]]]:
+    """The clinics and radiologists of the demo, registered, while the clinics' receiver listens; yields the tables."""
+    with as_file(files("radrelay") / "data" / "demo.yaml") as file:
+        tables = register.read(file)
+    async with receiver(show) as (port, tell):
+        for facts in tables["webhooks"].values():
+            facts["url"] = on_port(facts["url"], port)
+        await tell(await register.register(tables, operator))
+        yield tables
+
+
 async def feed(base: str | Mapping[str, str], dicom_port: int, keys: Keys, show: Show) -> None:
     """Orders first, as clinics do; then the studies, by the way each clinic has."""
     for sample in samples.SAMPLES:
         clinic = Client(base, keys.token(f"{sample.site}-his", {Role.SITE}, {sample.site}))
         await clinic.call("POST", "/ingest/fhir", json=sample.order())
-        await asyncio.to_thread(deliver, sample, clinic, dicom_port)
+        await asyncio.to_thread(deliver, sample, list(sample.datasets()), clinic, dicom_port)
         show.sent.append(sample.accession)
 
 
-def deliver(sample: samples.Sample, clinic: Client, dicom_port: int) -> None:
-    """One study over C-STORE or STOW-RS; raises if an instance was not stored."""
-    datasets = list(sample.datasets())
+def deliver(sample: samples.Sample, datasets: list[Dataset], clinic: Client, dicom_port: int) -> None:
+    """Instances of one study over C-STORE or STOW-RS, as its clinic does it; raises if one was not stored."""
     if sample.over == "stow":
         url = clinic.url("/ingest/dicom-web/").rstrip("/")
         web = DICOMwebClient(url, headers={"Authorization": f"Bearer {clinic.token}"})

@@ -17,7 +17,7 @@ from radrelay.services import SERVICES
 from radrelay_shared.adapters.memory import MemoryBus
 from radrelay_shared.errors import NotFound, RadRelayError
 from radrelay_shared.http import problem
-from radrelay_shared.service import HttpServer, Runtime, Service, http_server
+from radrelay_shared.service import HttpServer, Runtime, Service, expect_readers, http_server
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Platform:
         self.keys = Keys(self.folder / "keys")
         await asyncio.to_thread(self.keys.ensure)
         self.bus = MemoryBus(self.folder / "dead-letters")
+        await expect_readers(self.bus)
         self.runtimes = [Runtime(each, self._settings(each), bus=self.bus) for each in (*SERVICES, BOARD)]
         for runtime in reversed(self.runtimes):  # listeners before those who speak to them
             await runtime.start()

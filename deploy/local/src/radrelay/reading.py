@@ -26,8 +26,11 @@ class Reading:
 async def read_next(radiologist: str, client: Client) -> Reading | None:
     """Claim, look, report, sign; None if there is nothing to read now."""
     item = await client.call("POST", "/worklist/next")
-    if item is None:
-        return None
+    return None if item is None else await read(radiologist, item, client)
+
+
+async def read(radiologist: str, item: dict[str, Any], client: Client) -> Reading:
+    """Look, report, sign a workitem that is claimed."""
     instances, size = await asyncio.to_thread(look, client, item["study_instance_uid"])
     text = {
         "findings": f"{instances} instances reviewed.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.fhir import read_order
 from radrelay_ingest.domain.orders import Order, match, place
 from radrelay_ingest.domain.studies import Study, answer
+from radrelay_shared.errors import Conflict
 from radrelay_shared.events import Key
 from radrelay_shared.ports import Eq
 
@@ -22,7 +24,8 @@ async def take_order(context: IngestContext, site: str, message: bytes, document
     request = read_order(document)
     key = context.order_key(site, request.accession_number)
     content = hashlib.sha256(message).hexdigest()
-    await context.originals.put(f"orders/{key}/{content}.json", message)
+    with suppress(Conflict):  # it is kept already
+        await context.originals.put(f"orders/{key}/{content}.json", message, if_absent=True)
     jurisdiction = context.site(site).jurisdiction
     placed = Order(order=key, site=site, jurisdiction=jurisdiction, content=content, request=request)
     await context.store.change(Order, key, partial(place, placed=placed))

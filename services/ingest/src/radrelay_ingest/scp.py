@@ -23,7 +23,7 @@ from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.statuses import Mismatch, failure_reason
 from radrelay_shared.aggregate import current_traceparent
-from radrelay_shared.errors import Forbidden, Invalid, RadRelayError
+from radrelay_shared.errors import Forbidden, Invalid, RadRelayError, Unreachable
 from radrelay_shared.telemetry import current_service
 
 log = logging.getLogger("radrelay.ingest")
@@ -67,10 +67,13 @@ class Listener:
         self.ae.network_timeout = self.ae.acse_timeout = self.ae.dimse_timeout = settings.dicom_timeout
 
     def start(self) -> None:
-        """Listen; raises `OSError` if the port is taken."""
-        address = (self.context.settings.dicom_host, self.context.settings.dicom_port)
+        """Listen; raises `Unreachable` if the port cannot be had."""
+        host, port = self.context.settings.dicom_host, self.context.settings.dicom_port
         handlers = [(evt.EVT_REQUESTED, self.admit), (evt.EVT_C_STORE, self.store)]
-        self.server = self.ae.start_server(address, block=False, evt_handlers=handlers)
+        try:
+            self.server = self.ae.start_server((host, port), block=False, evt_handlers=handlers)
+        except OSError as error:
+            raise Unreachable(f"DICOM cannot listen on {host}:{port}: {error.strerror}") from error
         self.context.dicom_port = self.server.server_address[1]
 
     def stop(self, drain_seconds: float) -> None:

@@ -58,7 +58,7 @@ class Spool:
     def __init__(self, folder: Path, reserve_bytes: int, limit_bytes: int) -> None:
         self.folder, self.reserve_bytes, self.limit_bytes = folder, reserve_bytes, limit_bytes
         self.incoming, self.open_, self.sealing = (folder / name for name in ("incoming", "open", "sealing"))
-        self.moving = threading.Lock()  # held while files or folders change their place, never while writing
+        self.moving = threading.Lock()  # held while files or folders change their place
         self.lock = -1
 
     def open(self) -> None:
@@ -117,7 +117,11 @@ class Spool:
 
     def waiting(self) -> dict[Key, datetime]:
         """The studies that are still open, and when each last got an instance."""
-        return {each.name: datetime.fromtimestamp(each.stat().st_mtime, UTC) for each in self.open_.iterdir()}
+        found = {}
+        for each in self.open_.iterdir():
+            with suppress(FileNotFoundError):  # it was claimed this moment
+                found[each.name] = datetime.fromtimestamp(each.stat().st_mtime, UTC)
+        return found
 
     def claimed(self) -> set[Key]:
         """The studies that are being sealed."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from weakref import WeakValueDictionary
@@ -61,6 +61,7 @@ class AmqpBus:
     def __init__(self, url: str, retry_tiers: Sequence[timedelta]) -> None:
         self._url, self._tiers = url, sorted(retry_tiers)
         self._subscriptions: dict[str, Subscription] = {}
+        self._expected: dict[str, Sequence[str]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()  # of session and subscriptions
         # aiormq finds a returned publish by its message id: the same id twice at once could confirm a lost one.
@@ -78,6 +79,8 @@ class AmqpBus:
         session = await Session.connect(self._url)
         try:
             await session.declare(self._tiers)
+            for service, types in self._expected.items():
+                await session.keep_for(service, types)
             for service in self._subscriptions:
                 await self._listen(session, service)
         except BaseException:
@@ -114,6 +117,12 @@ class AmqpBus:
     async def publish(self, message: Message) -> None:
         check_size(message)
         await self._send(EVENTS, f"{lane_of(message)}.{message.type}", message)
+
+    async def expect(self, readers: Mapping[str, Sequence[str]]) -> None:
+        async with self._changing:
+            self._expected |= readers
+            for service, types in readers.items():
+                await self._live.keep_for(service, types)
 
     async def subscribe(self, service: str, types: Sequence[str], consumer: Consumer, *, prefetch: int = 8) -> None:
         """As the port says; a service's later subscriptions share the lanes and the prefetch of its first."""

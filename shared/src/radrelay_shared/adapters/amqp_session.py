@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +15,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from radrelay_shared.adapters.amqp_topology import (
     DEAD_ARGUMENTS,
     EVENTS,
+    LANES,
     dead_name,
     queue_name,
     retry_arguments,
@@ -74,11 +75,16 @@ class Session:
             if name not in self.lanes:
                 channel = await self._channel()
                 await channel.set_qos(prefetch_count=subscription.prefetch)
-                await channel.declare_queue(dead_name(service), durable=True, arguments=DEAD_ARGUMENTS)
-                queue = await channel.declare_queue(name, durable=True, arguments=work_arguments(service))
+                queue = await bound_queue(channel, service, lane, subscription.consumers)
                 self.lanes[name] = queue, await queue.consume(receive)
-            for message_type in subscription.consumers:
-                await self.lanes[name][0].bind(EVENTS, f"{lane}.{message_type}")
+            else:
+                await bind(self.lanes[name][0], lane, subscription.consumers)
+
+    async def keep_for(self, service: str, types: Iterable[str]) -> None:
+        """Declare a service's queues, so that nothing is lost on it before it consumes."""
+        async with reaching("declare a reader's queues"):
+            for lane in LANES:
+                await bound_queue(self.publishing, service, lane, types)
 
     async def stop(self) -> None:
         """Take nothing more; what is under way can still be settled."""
@@ -101,6 +107,19 @@ class Session:
 
     def _on_loss(self, *_: object) -> None:
         self.broken.set()
+
+
+async def bound_queue(channel: AbstractChannel, service: str, lane: str, types: Iterable[str]) -> AbstractQueue:
+    """The lane's queue and the service's dead letters, declared; the queue bound to the types."""
+    await channel.declare_queue(dead_name(service), durable=True, arguments=DEAD_ARGUMENTS)
+    queue = await channel.declare_queue(queue_name(service, lane), durable=True, arguments=work_arguments(service))
+    await bind(queue, lane, types)
+    return queue
+
+
+async def bind(queue: AbstractQueue, lane: str, types: Iterable[str]) -> None:
+    for message_type in types:
+        await queue.bind(EVENTS, f"{lane}.{message_type}")
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -44,6 +44,7 @@ class MemoryBus:
         self._letters: Letters = Drawer() if folder is None else Folder(folder)
         self._filing = asyncio.Lock()
         self._services: dict[str, Subscription] = {}
+        self._expected: dict[str, Sequence[str]] = {}
         self._draining = asyncio.Event()
         self._calls: set[asyncio.Task[Verdict]] = set()
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -52,7 +53,8 @@ class MemoryBus:
     async def publish(self, message: Message) -> None:
         check_size(message)
         readers = [name for name, service in self._services.items() if message.type in service.consumers]
-        if not readers:
+        missing = {name for name, types in self._expected.items() if message.type in types}.difference(readers)
+        if missing or not readers:
             raise Unreachable(f"nobody listens for {message.type} yet")
         deliveries = [self._start(self._deliver(name, message)) for name in readers]
         try:
@@ -60,6 +62,9 @@ class MemoryBus:
         finally:
             for delivery in deliveries:
                 delivery.cancel()
+
+    async def expect(self, readers: Mapping[str, Sequence[str]]) -> None:
+        self._expected |= readers
 
     async def subscribe(self, service: str, types: Sequence[str], consumer: Consumer, *, prefetch: int = 8) -> None:
         subscription = self._services.setdefault(service, Subscription(prefetch))
