@@ -142,6 +142,26 @@ async def test_an_event_nobody_listens_for_stays_with_its_sender(bus: Bus) -> No
         await bus.publish(unheard)
 
 
+async def test_an_expected_service_that_starts_late_misses_nothing(bus: Bus) -> None:
+    early, late, kind = Desk(), Desk(), event_type()
+    sent = message(kind)
+    await bus.expect({early.name: [kind], late.name: [kind]})
+    await bus.subscribe(early.name, [kind], early)
+    publishing = asyncio.create_task(published_at_last(bus, sent))
+    await asyncio.sleep(0.1)
+    await bus.subscribe(late.name, [kind], late)
+    await publishing
+    await eventually(lambda: sent.id in early.ids and sent.id in late.ids)
+
+
+async def published_at_last(bus: Bus, sent: Message) -> None:
+    """As the outbox's relay does: again and again until it is confirmed."""
+    while True:
+        with suppress(Retryable):
+            return await bus.publish(sent)
+        await asyncio.sleep(0.02)
+
+
 async def test_the_same_unheard_event_twice_at_once_is_refused_twice(bus: Bus) -> None:
     unheard = message(event_type())
     outcomes = await asyncio.gather(*(bus.publish(unheard) for _ in range(8)), return_exceptions=True)

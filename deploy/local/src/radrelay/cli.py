@@ -87,10 +87,12 @@ def up(
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    *, stay: Annotated[bool, typer.Option("--stay", help="Leave it up afterwards, to look around.")] = False
+) -> None:
     """Do the main job once, on real studies and synthetic patients, and exit 0 only if it was done."""
     log_to_stderr("WARNING")
-    if not tell(lambda: demonstration.demo(console)):
+    if not tell(lambda: demonstration.demo(console, stay=stay)):
         raise typer.Exit(1)
 
 

@@ -59,7 +59,7 @@ class Show:
         return [each for each in self.webhooks if each["type"] == "report.finalized"]
 
 
-async def demo(console: Console) -> bool:
+async def demo(console: Console, *, stay: bool = False) -> bool:
     """Run it in a folder that is removed afterwards; True if every clinic read every report of its own patients."""
     with tempfile.TemporaryDirectory(prefix="radrelay-demo-") as folder:
         http_port, dicom_port = free_port(), free_port()
@@ -68,9 +68,24 @@ async def demo(console: Console) -> bool:
         await platform.start()
         try:
             base = f"http://127.0.0.1:{http_port}"
-            return await main_job(base, dicom_port, platform.keys, console)
+            done = await main_job(base, dicom_port, platform.keys, console)
+            places(base, dicom_port, platform.keys, console, stay=stay)
+            if stay:
+                await platform.failed()
+            return done
         finally:
             await platform.stop()
+
+
+def places(base: str, dicom_port: int, keys: Keys, console: Console, *, stay: bool) -> None:
+    """Where to look: with `--stay` now, else on a platform that `radrelay up` keeps running."""
+    console.print(f"To look at {'until you stop it' if stay else '(`radrelay demo --stay` leaves it up)'}:")
+    for path in ("/dicom-web/studies", "/status", "/worklist", "/webhooks/deliveries", "/openapi/reporting.json"):
+        console.print(f"  {base}{path}")
+    console.print(f"  DICOM: AE RADRELAY at 127.0.0.1:{dicom_port}")
+    if stay:
+        token = keys.token("you", {Role.OPERATOR, Role.RADIOLOGIST}, {"*"})
+        console.print(f"  Authorization: Bearer {token}", soft_wrap=True)
 
 
 async def main_job(base: str | Mapping[str, str], dicom_port: int, keys: Keys, console: Console) -> bool:
