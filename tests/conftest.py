@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from servers import Missing
+from servers import Missing, cannot
 from servers.rabbitmq import RabbitMQ
 from servers.seaweedfs import SeaweedFS
 from servers.secantusdb import SecantusDB
 
+Kind = TypeVar("Kind", RabbitMQ, SeaweedFS, SecantusDB)
 
-def cannot(reason: object) -> BaseException:
-    """A missing server skips on a developer's machine and fails under CI, where nothing may be skipped."""
-    ask = f"{reason} (`make test` as root installs it)"
-    return pytest.fail.Exception(ask) if os.environ.get("CI") else pytest.skip.Exception(ask)
+
+def running(kind: type[Kind], folder: Path) -> Iterator[Kind]:
+    try:
+        server = kind(folder)
+    except Missing as missing:
+        raise cannot(missing) from missing
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -27,32 +33,14 @@ def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def rabbitmq(servers_folder: Path) -> Iterator[RabbitMQ]:
-    try:
-        server = RabbitMQ(servers_folder / "rabbitmq")
-    except Missing as missing:
-        raise cannot(missing) from missing
-    server.start()
-    yield server
-    server.stop()
+    yield from running(RabbitMQ, servers_folder / "rabbitmq")
 
 
 @pytest.fixture(scope="session")
 def seaweedfs(servers_folder: Path) -> Iterator[SeaweedFS]:
-    try:
-        server = SeaweedFS(servers_folder / "seaweedfs")
-    except Missing as missing:
-        raise cannot(missing) from missing
-    server.start()
-    yield server
-    server.stop()
+    yield from running(SeaweedFS, servers_folder / "seaweedfs")
 
 
 @pytest.fixture(scope="session")
 def secantusdb(servers_folder: Path) -> Iterator[SecantusDB]:
-    try:
-        server = SecantusDB(servers_folder / "secantusdb")
-    except Missing as missing:
-        raise cannot(missing) from missing
-    server.start()
-    yield server
-    server.stop()
+    yield from running(SecantusDB, servers_folder / "secantusdb")

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from servers import Missing, Server, free_ports
-from servers.rabbitmq import RabbitMQ
-from servers.seaweedfs import SeaweedFS
-from servers.secantusdb import SecantusDB
 
 from radrelay.client import Client
 from radrelay.keys import AUDIENCE, ISSUER, Keys
 from radrelay.services import SERVICES
 from radrelay_shared.adapters.s3 import S3Blobs
 from radrelay_shared.security import Role
+from servers import Missing, Server, free_ports
+from servers.rabbitmq import RabbitMQ
+from servers.seaweedfs import SeaweedFS
+from servers.secantusdb import SecantusDB
 
 NAMES = tuple(service.name for service in SERVICES)
 # What each service is given of the platform's secrets, and which buckets; nothing else.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from servers import Missing
+from servers import Missing, cannot
 from servers.seaweedfs import SeaweedFS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,11 +20,6 @@ CHART = ROOT / "deploy" / "helm" / "radrelay"
 EXAMPLE = CHART / "ci" / "example-values.yaml"
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., list[dict[str, Any]]]
-
-
-def cannot(reason: str) -> BaseException:
-    """What is missing skips on a developer's machine and fails under CI, where nothing may be skipped."""
-    return (pytest.fail if os.environ.get("CI") else pytest.skip).Exception(reason)
 
 
 @pytest.fixture(scope="session")

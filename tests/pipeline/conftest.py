@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from fleet import Fleet, Installation, backbone
-from servers import free_ports
 
+from fleet import Fleet, Installation, backbone
 from radrelay.platform import Platform
+from servers import free_ports
 
 LOOPBACK = "127.0.0.0/8"
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from dicomweb_client import DICOMwebClient
-from fleet import Installation
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from fleet import Installation
 from radrelay.client import Client
 from radrelay.demo import Show, deliver, registered
 from radrelay.reading import IDLE_SECONDS, read
