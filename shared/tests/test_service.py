@@ -342,7 +342,7 @@ async def test_told_to_stop_it_finishes_the_event_it_has_begun(process: Process,
         (process.folder / "wait").unlink()
         assert await asyncio.wait_for(running_process.wait(), 10) == 0
     assert process.notes == ["began or-1", "handled or-1"]
-    assert all(line["service"] == "tiny" for line in process.lines())
+    assert all(line["service"] == "triage" for line in process.lines())
 
 
 async def test_told_to_stop_it_answers_the_request_it_has_begun(process: Process) -> None:

@@ -2,7 +2,8 @@
 
     python tiny_service.py FOLDER     settings come from RADRELAY_… variables
 
-While `FOLDER/wait` exists a handler waits; while `FOLDER/mute` exists nobody listens downstream.
+It is called triage, because that is who reads orders. While `FOLDER/wait` exists, handlers and requests wait;
+while `FOLDER/mute` exists, nobody listens for orders.
 """
 
 from __future__ import annotations
@@ -72,4 +73,4 @@ if not (FOLDER / "mute").exists():
     LISTENING[OrderReceived] = on_order_received
 
 if __name__ == "__main__":
-    run(Service("tiny", LISTENING, (OrderReceived,), aggregates=(Tally,), routers=(router,)))
+    run(Service("triage", LISTENING, (OrderReceived,), aggregates=(Tally,), routers=(router,)))

@@ -26,6 +26,18 @@ class Aggregate(BaseModel):
     indexes: ClassVar[tuple[Index, ...]] = ()
 
 
+class Part(BaseModel):
+    """A piece of an aggregate's state; like it, tolerant of what a newer version wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Input(BaseModel):
+    """What a caller sends: nothing unknown is accepted, so that a misspelt field is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 S = TypeVar("S", bound=Aggregate)
 
 

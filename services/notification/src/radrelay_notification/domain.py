@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 
-from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.aggregate import Aggregate, Decision, Input, Part
 from radrelay_shared.events import Event, Priority, Report, ReportDelivered, ReportUndelivered
 from radrelay_shared.ports import Index
 
@@ -38,11 +38,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NewEndpoint(Frozen):
+class NewEndpoint(Input):
     """What a hospital registers: where its webhooks go."""
 
     site: str = Field(min_length=1, max_length=64)
@@ -75,7 +71,7 @@ def disabled(endpoint: Endpoint | None, reason: str) -> Decision[Endpoint] | Non
     return Decision(endpoint.model_copy(update={"disabled": reason})) if endpoint else None
 
 
-class Attempt(Frozen):
+class Attempt(Part):
     """One try: no body, no headers, for an answer may echo identity."""
 
     at: AwareDatetime

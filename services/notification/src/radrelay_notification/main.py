@@ -1,6 +1,8 @@
-"""Notification: signed webhooks to the hospitals that own the patients."""
+"""notification listens to reports and to what needs a person, and tells the hospital that owns the patient."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from radrelay_notification.api import router
 from radrelay_notification.domain import Delivery, Endpoint
@@ -8,25 +10,19 @@ from radrelay_notification.handlers import on_assignment_stranded, on_report, on
 from radrelay_notification.sender import NotificationContext, send_due
 from radrelay_notification.settings import NotificationSettings
 from radrelay_shared import events
-from radrelay_shared.service import Service, run
+from radrelay_shared.service import Handler, Service, run
 
+HANDLERS: Mapping[type[events.Event], Handler] = {
+    events.ReportPreliminary: on_report,
+    events.ReportFinalized: on_report,
+    events.ReportAddended: on_report,
+    events.StudyQuarantined: on_study_quarantined,
+    events.AssignmentStranded: on_assignment_stranded,
+}
+EMITS, STATE = (events.ReportDelivered, events.ReportUndelivered), (Delivery, Endpoint)
 SERVICE = Service(
-    name="notification",
-    handlers={
-        events.ReportPreliminary: on_report,
-        events.ReportFinalized: on_report,
-        events.ReportAddended: on_report,
-        events.StudyQuarantined: on_study_quarantined,
-        events.AssignmentStranded: on_assignment_stranded,
-    },
-    emits=(events.ReportDelivered, events.ReportUndelivered),
-    paths=("/webhooks",),
-    settings=NotificationSettings,
-    context=NotificationContext,
-    aggregates=(Delivery, Endpoint),
-    routers=(router,),
-    tasks=(send_due,),
-)
+    "notification", HANDLERS, EMITS, ("/webhooks",), NotificationSettings, NotificationContext, STATE, (router,), (send_due,)
+)  # fmt: skip
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
-from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.aggregate import Aggregate, Decision, Input, Part
 from radrelay_shared.errors import Forbidden, NotFound, Refused, Retryable
 from radrelay_shared.events import (
     AssignmentClaimed,
@@ -42,11 +42,7 @@ EVENT_OF: dict[Status, type[Report]] = {
 }
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Draft(Frozen):
+class Draft(Input):
     """What the radiologist has written so far."""
 
     findings: str = Field("", max_length=TEXT_LIMIT)
@@ -54,11 +50,11 @@ class Draft(Frozen):
     critical: bool = False
 
 
-class Addendum(Frozen):
+class Addendum(Input):
     text: str = Field(min_length=1, max_length=TEXT_LIMIT)
 
 
-class Version(Frozen):
+class Version(Part):
     """One published state of the report; never changed afterwards."""
 
     number: int
@@ -71,7 +67,7 @@ class Version(Frozen):
     issued: AwareDatetime
 
 
-class Publication(Frozen):
+class Publication(Part):
     """A version that is stored, and where."""
 
     version: Version
@@ -79,7 +75,7 @@ class Publication(Frozen):
     sha256: str
 
 
-class Delivery(Frozen):
+class Delivery(Part):
     version: int
     endpoint: str
     outcome: Literal["delivered", "undelivered"]

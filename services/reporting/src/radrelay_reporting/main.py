@@ -1,27 +1,24 @@
-"""Reporting: draft, preliminary, final, addendum."""
+"""reporting listens to claims and deliveries, and takes a radiologist's words from draft to signed report."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from radrelay_reporting.api import router
 from radrelay_reporting.domain import Case
 from radrelay_reporting.handlers import on_assignment, on_delivery
 from radrelay_shared import events
-from radrelay_shared.service import Service, run
+from radrelay_shared.service import Handler, Service, run
 
-SERVICE = Service(
-    name="reporting",
-    handlers={
-        events.StudyAssigned: on_assignment,
-        events.AssignmentClaimed: on_assignment,
-        events.AssignmentReturned: on_assignment,
-        events.ReportDelivered: on_delivery,
-        events.ReportUndelivered: on_delivery,
-    },
-    emits=(events.ReportPreliminary, events.ReportFinalized, events.ReportAddended),
-    paths=("/reports",),
-    aggregates=(Case,),
-    routers=(router,),
-)
+HANDLERS: Mapping[type[events.Event], Handler] = {
+    events.StudyAssigned: on_assignment,
+    events.AssignmentClaimed: on_assignment,
+    events.AssignmentReturned: on_assignment,
+    events.ReportDelivered: on_delivery,
+    events.ReportUndelivered: on_delivery,
+}
+EMITS = (events.ReportPreliminary, events.ReportFinalized, events.ReportAddended)
+SERVICE = Service("reporting", HANDLERS, EMITS, paths=("/reports",), aggregates=(Case,), routers=(router,))
 
 
 def main() -> None:
