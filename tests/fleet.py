@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -195,7 +196,7 @@ class Fleet:
 
     def wait_ready(self, names: Iterable[str] = NAMES) -> None:
         for name in names:
-            self.processes[name].wait_until(lambda name=name: self._is_ready(name), READY_SECONDS)  # type: ignore[misc]  mypy cannot infer a lambda with a default
+            self.processes[name].wait_until(partial(self._is_ready, name), READY_SECONDS)
 
     def check(self) -> None:
         """Fail with its log if a service ended by itself."""

@@ -104,7 +104,9 @@ async def test_a_decision_for_nothing_writes_nothing(
     assert nudges == ["look"]
 
 
-async def test_a_change_without_events_wakes_nobody(store: Store, documents: SqliteDocuments, nudges: list[str]) -> None:
+async def test_a_change_without_events_wakes_nobody(
+    store: Store, documents: SqliteDocuments, nudges: list[str]
+) -> None:
     await store.change(Tally, "clinic-a", lambda _: Decision(Tally(site="clinic-a", orders=5)))
     assert await waiting(documents) == []
     assert nudges == []

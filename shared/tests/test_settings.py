@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from radrelay_shared.errors import Invalid
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
+from radrelay_shared.errors import Invalid
 from radrelay_shared.settings import ServiceSettings
 
 
@@ -37,7 +37,11 @@ def test_variables_are_read_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RADRELAY_HTTP_PORT", "9000")
     monkeypatch.setenv("RADRELAY_API_KEYS_FILE", "/keys.yaml")
     settings = ServiceSettings()
-    assert (settings.bus_url, settings.http_port, settings.api_keys_file) == ("amqp://rabbit/", 9000, Path("/keys.yaml"))
+    assert (settings.bus_url, settings.http_port, settings.api_keys_file) == (
+        "amqp://rabbit/",
+        9000,
+        Path("/keys.yaml"),
+    )
     assert before.http_port == 8080
 
 
@@ -95,9 +99,7 @@ for module in pkgutil.walk_packages(radrelay_shared.__path__, "radrelay_shared."
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("scale", "seconds"), [(1.0, [5, 30, 120, 600, 3600]), (0.5, [2.5, 15, 60, 300, 1800])]
-)
+@pytest.mark.parametrize(("scale", "seconds"), [(1.0, [5, 30, 120, 600, 3600]), (0.5, [2.5, 15, 60, 300, 1800])])
 def test_retry_tiers_can_be_shortened(scale: float, seconds: list[float]) -> None:
     assert [tier.total_seconds() for tier in ServiceSettings(retry_scale=scale).retry_tiers] == seconds
 

@@ -10,7 +10,6 @@ from importlib import resources
 from typing import Any
 
 import pydicom
-from canary.patients import Patient, marked_date
 from pydicom import config
 from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -18,6 +17,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
+
+from canary.patients import Patient, marked_date
 
 TABLE = resources.files("radrelay_anonymize").joinpath("data/basic_profile.json")
 CLEAN_DESCRIPTORS, PATIENT_CHARACTERISTICS = "113105", "113108"  # CID 7050: free text that may stay, cleaned
@@ -154,7 +155,7 @@ def report(who: Patient, study: int) -> FileDataset:
     dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
     dataset.ConceptNameCodeSequence = Sequence([code("126000", "DCM", "Imaging Measurement Report")])
     dataset.ContentSequence = Sequence([
-        content("TEXT", code("121071", "DCM", "Finding"), TextValue=sentence(who)),
+        content("TEXT", code("121071", "DCM", "Finding"), TextValue=sentence(who, who.accession(study))),
         content("PNAME", code("121008", "DCM", "Person Observer Name"), PersonName=who.name),
         content("TEXT", code("121029", "DCM", "Subject Name"), TextValue=f"{who.mark}0001"),
         content("TEXT", code("99001", "99LOCAL", f"Said by {who.given}"), TextValue=who.ideographic[0]),
@@ -178,10 +179,10 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def sentence(who: Patient) -> str:
+def sentence(who: Patient, accession: str) -> str:
     return (
         f"{who.given} {who.family} ({who.ideographic[0]}{who.ideographic[1]}), born {who.born}, MRN {who.id}, "
-        f"was called at {who.phone} about {who.accession(1)}. No acute finding."
+        f"was called at {who.phone} about {accession}. No acute finding."
     )
 
 
@@ -189,7 +190,7 @@ def letter(who: Patient, study: int) -> FileDataset:
     """An encapsulated document, which no software here can clean: it is held back."""
     dataset = finished(document(ENCAPSULATED_PDF, "DOC"), who, study, UTF_8)
     dataset.MIMETypeOfEncapsulatedDocument, dataset.DocumentTitle = "application/pdf", f"Letter to {who.family}"
-    dataset.EncapsulatedDocument = f"%PDF-1.4 {sentence(who)}  ".encode()
+    dataset.EncapsulatedDocument = f"%PDF-1.4 {sentence(who, who.accession(study))}  ".encode()
     return dataset
 
 
@@ -213,7 +214,10 @@ def order(who: Patient, study: int, priority: str = "routine") -> dict[str, Any]
     patient = {
         "resourceType": "Patient",
         "id": mark.lower(),
-        "text": {"status": "generated", "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{sentence(who)}</div>"},
+        "text": {
+            "status": "generated",
+            "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{sentence(who, who.accession(study))}</div>",
+        },
         "identifier": [{"system": f"urn:{mark}", "value": who.id}, {"value": said()}],
         "name": [
             {"text": f"{who.given} {who.family}", "family": who.family, "given": [who.given]},
@@ -250,10 +254,10 @@ def order(who: Patient, study: int, priority: str = "routine") -> dict[str, Any]
         "requester": person,
         "performer": [person],
         "locationCode": [{"text": said()}],
-        "reasonCode": [{"text": sentence(who)}],
+        "reasonCode": [{"text": sentence(who, who.accession(study))}],
         "insurance": [{"display": said()}],
         "supportingInfo": [{"display": said()}],
-        "note": [{"authorString": said(), "text": sentence(who)}],
+        "note": [{"authorString": said(), "text": sentence(who, who.accession(study))}],
         "patientInstruction": said(),
     }
     return {

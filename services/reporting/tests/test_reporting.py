@@ -123,6 +123,18 @@ async def test_only_the_holder_of_the_claim_writes(reporting: tuple[Runtime, Dow
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_radiologist_who_types_faster_than_the_claim_travels_is_asked_to_try_again(
+    reporting: tuple[Runtime, Downstream],
+) -> None:
+    """The claim was granted by assignment a moment ago, and this is the first that reporting hears of the study."""
+    runtime, _ = reporting
+    async with radiologist(runtime) as http:
+        early = await http.put(f"/reports/{STUDY}", json=TEXT)
+        await claim(runtime)
+        again = await http.put(f"/reports/{STUDY}", json=TEXT)
+    assert (early.status_code, "retry-after" in early.headers, again.status_code) == (503, True, 200)
+
+
 async def test_a_radiologist_of_another_site_finds_nothing(reporting: tuple[Runtime, Downstream]) -> None:
     runtime, _ = reporting
     await claim(runtime)

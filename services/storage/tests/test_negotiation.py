@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from radrelay_storage.negotiation import FrameForm, check_instances, frame_form, json_type, rendered_type
+from radrelay_storage.negotiation import Form, frame_form, instance_form, json_type, rendered_type, takes_gzip
 from radrelay_storage.problems import NotAcceptable
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -17,24 +17,27 @@ JPEG, J2K, RLE, JLS = (
 DICOM = 'multipart/related; type="application/dicom"'
 OCTETS = 'multipart/related; type="application/octet-stream"'
 
-FRAMES: list[tuple[str | None, str, FrameForm]] = [
-    (None, EXPLICIT, FrameForm("application/octet-stream", EXPLICIT)),
-    ("*/*", IMPLICIT, FrameForm("application/octet-stream", EXPLICIT)),
-    (OCTETS, EXPLICIT, FrameForm("application/octet-stream", EXPLICIT)),
-    (f"{OCTETS}; transfer-syntax={EXPLICIT}", IMPLICIT, FrameForm("application/octet-stream", EXPLICIT)),
-    (None, JPEG, FrameForm("image/jpeg", JPEG)),
-    ('multipart/related; type="image/jpeg"', JPEG, FrameForm("image/jpeg", JPEG)),
-    ("multipart/related; type=image/jp2; transfer-syntax=" + J2K, J2K, FrameForm("image/jp2", J2K)),
-    (f"{OCTETS}; transfer-syntax=*", J2K, FrameForm("application/octet-stream", J2K)),
-    ('multipart/related; type="image/*"', RLE, FrameForm("image/dicom-rle", RLE)),
-    ('multipart/related; type="*/*"', JLS, FrameForm("image/jls", JLS)),
-    (f'{OCTETS}, multipart/related; type="image/jls"; q=0.5', JLS, FrameForm("image/jls", JLS)),
+FRAMES: list[tuple[str | None, str, Form]] = [
+    (None, EXPLICIT, Form("application/octet-stream", EXPLICIT)),
+    ("*/*", IMPLICIT, Form("application/octet-stream", EXPLICIT)),
+    (OCTETS, EXPLICIT, Form("application/octet-stream", EXPLICIT)),
+    (f"{OCTETS}; transfer-syntax={EXPLICIT}", IMPLICIT, Form("application/octet-stream", EXPLICIT)),
+    (None, JPEG, Form("image/jpeg", JPEG)),
+    ('multipart/related; type="image/jpeg"', JPEG, Form("image/jpeg", JPEG)),
+    ("multipart/related; type=image/jp2; transfer-syntax=" + J2K, J2K, Form("image/jp2", J2K)),
+    (f"{OCTETS}; transfer-syntax=*", J2K, Form("application/octet-stream", J2K)),
+    ('multipart/related; type="image/*"', RLE, Form("image/dicom-rle", RLE)),
+    ('multipart/related; type="*/*"', JLS, Form("image/jls", JLS)),
+    (f'{OCTETS}, multipart/related; type="image/jls"; q=0.5', JLS, Form("image/jls", JLS)),
+    (OCTETS, JPEG, Form("application/octet-stream", EXPLICIT, transcoded=True)),
+    (f"{OCTETS}; transfer-syntax={EXPLICIT}", J2K, Form("application/octet-stream", EXPLICIT, transcoded=True)),
+    ("*/*", BIG, Form("application/octet-stream", EXPLICIT, transcoded=True)),
 ]
 
 
 @pytest.mark.parametrize(("accept", "stored", "form"), FRAMES)
 def test_stored_frames_are_sent_under_a_name_that_the_viewer_accepts(
-    accept: str | None, stored: str, form: FrameForm
+    accept: str | None, stored: str, form: Form
 ) -> None:
     assert frame_form(accept, stored) == form
 
@@ -42,56 +45,89 @@ def test_stored_frames_are_sent_under_a_name_that_the_viewer_accepts(
 @pytest.mark.parametrize(
     ("accept", "stored"),
     [
-        (OCTETS, JPEG),
-        (f"{OCTETS}; transfer-syntax={EXPLICIT}", J2K),
+        (OCTETS, JLS),
+        (f"{OCTETS}; transfer-syntax={EXPLICIT}", JLS),
         (f'multipart/related; type="image/jpeg"; transfer-syntax={JPEG}', J2K),
         ('multipart/related; type="image/jpeg"', EXPLICIT),
         ("image/png", EXPLICIT),
         ("*/*;q=0", EXPLICIT),
-        ("*/*", BIG),
+        ("application/octet-stream", EXPLICIT),
     ],
 )
-def test_frames_that_would_need_transcoding_are_not_acceptable(accept: str, stored: str) -> None:
+def test_frames_in_a_form_that_there_is_not_are_not_acceptable(accept: str, stored: str) -> None:
     with pytest.raises(NotAcceptable) as caught:
         frame_form(accept, stored)
     assert stored in caught.value.detail or EXPLICIT in caught.value.detail
 
 
 def test_a_content_type_of_a_frame_names_the_transfer_syntax() -> None:
-    assert FrameForm("image/jpeg", JPEG).content_type == "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50"
+    assert Form("image/jpeg", JPEG).content_type == "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50"
+
+
+def test_a_single_frame_goes_without_parts_around_it_if_that_is_asked_for() -> None:
+    assert frame_form("image/jpeg", JPEG, one=True) == Form("image/jpeg", JPEG, alone=True)
+    assert frame_form("application/octet-stream", EXPLICIT, one=True).alone
+    assert not frame_form("*/*", EXPLICIT, one=True).alone
+
+
+INSTANCES: list[tuple[str | None, str, Form]] = [
+    (None, JPEG, Form("application/dicom", JPEG)),
+    ("*/*", BIG, Form("application/dicom", BIG)),
+    (DICOM, JLS, Form("application/dicom", JLS)),
+    (f"{DICOM}; transfer-syntax=*", JLS, Form("application/dicom", JLS)),
+    (f"{DICOM}; transfer-syntax={JPEG}, {DICOM}; transfer-syntax={EXPLICIT}", JPEG, Form("application/dicom", JPEG)),
+    ("application/dicom", JPEG, Form("application/dicom", JPEG, alone=True)),
+    (f"{DICOM}; transfer-syntax={EXPLICIT}", J2K, Form("application/dicom", EXPLICIT, transcoded=True)),
+    (f"{DICOM}; transfer-syntax={EXPLICIT}", IMPLICIT, Form("application/dicom", EXPLICIT, transcoded=True)),
+    (
+        f"application/dicom; transfer-syntax={EXPLICIT}",
+        BIG,
+        Form("application/dicom", EXPLICIT, alone=True, transcoded=True),
+    ),
+]
+
+
+@pytest.mark.parametrize(("accept", "stored", "form"), INSTANCES)
+def test_instances_are_sent_as_stored_unless_another_form_is_demanded(
+    accept: str | None, stored: str, form: Form
+) -> None:
+    assert instance_form(accept, stored, one=True) == form
 
 
 @pytest.mark.parametrize(
-    "accept",
+    ("accept", "stored"),
     [
-        None,
-        "*/*",
-        'multipart/related; type="application/dicom"',
-        'multipart/related; type="application/dicom"; transfer-syntax=*',
-        f"{DICOM}; transfer-syntax={JPEG}, {DICOM}; transfer-syntax={EXPLICIT}",
+        ("application/dicom+json", EXPLICIT),
+        ('multipart/related; type="application/octet-stream"', EXPLICIT),
+        (f"{DICOM}; transfer-syntax={EXPLICIT}", JLS),
+        (f"{DICOM}; transfer-syntax={J2K}", EXPLICIT),
     ],
 )
-def test_instances_are_sent_as_they_are_stored(accept: str | None) -> None:
-    check_instances(accept, {EXPLICIT, JPEG})
-
-
-@pytest.mark.parametrize(
-    "accept",
-    [
-        "application/dicom+json",
-        'multipart/related; type="application/octet-stream"',
-        f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT}',
-    ],
-)
-def test_instances_in_another_form_are_not_acceptable(accept: str) -> None:
+def test_instances_that_cannot_be_made_so_here_are_not_acceptable(accept: str, stored: str) -> None:
     with pytest.raises(NotAcceptable):
-        check_instances(accept, {EXPLICIT, JPEG})
+        instance_form(accept, stored, one=True)
+
+
+def test_several_instances_never_go_as_a_single_part() -> None:
+    with pytest.raises(NotAcceptable):
+        instance_form("application/dicom", EXPLICIT, one=False)
+
+
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [(None, False), ("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("*", True), ("identity", False)],
+)
+def test_json_is_compressed_for_those_who_take_it(header: str | None, taken: bool) -> None:  # noqa: FBT001  a table
+    assert takes_gzip(header) is taken
 
 
 def test_json_is_dicom_json_unless_only_plain_json_is_accepted() -> None:
     assert json_type("application/dicom+json, application/json") == "application/dicom+json"
     assert json_type("application/json") == "application/json"
     assert json_type(None) == "application/dicom+json"
+    for nothing in (";", "q=1;", '"'):
+        with pytest.raises(NotAcceptable):
+            json_type(nothing)
     with pytest.raises(NotAcceptable):
         json_type('multipart/related; type="application/dicom+xml"')
 

@@ -16,8 +16,9 @@ from pydicom.encaps import generate_frames
 
 from radrelay_shared.errors import NotFound
 from radrelay_storage.frames import index_frames
+from radrelay_storage.pixels import explicit, plain_frame
 from radrelay_storage.problems import BadQuery, NotAcceptable
-from radrelay_storage.rendering import Window, eight_bits, parse_window, render
+from radrelay_storage.rendering import Look, Viewport, Window, eight_bits, parse_viewport, parse_window, render
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -73,8 +74,8 @@ def test_a_truncated_image_gives_no_frame_rather_than_half_a_frame() -> None:
         frames("MR_truncated.dcm")
 
 
-def picture(name: str, number: int = 1, window: Window | None = None, media_type: str = "image/png") -> Any:
-    content = render(io.BytesIO((FILES / name).read_bytes()), number, media_type, window, 90)
+def picture(name: str, number: int = 1, **look: Any) -> Any:
+    content = render(io.BytesIO((FILES / name).read_bytes()), number, Look(**{"media_type": "image/png", **look}))
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
@@ -162,3 +163,72 @@ def test_a_window_is_a_centre_a_width_and_maybe_a_function() -> None:
     for wrong in ("40", "40,0", "40,-1", "a,b", "40,400,cubic"):
         with pytest.raises(BadQuery):
             parse_window(wrong)
+
+
+def test_a_viewport_bounds_the_picture_and_keeps_its_proportions() -> None:
+    assert picture("examples_rgb_color.dcm").shape == (240, 320, 3)
+    assert picture("examples_rgb_color.dcm", viewport=Viewport(160, 160)).shape == (120, 160, 3)
+    assert picture("CT_small.dcm", viewport=Viewport(512, 300)).shape == (300, 300)
+
+
+def test_a_region_of_an_image_can_be_shown_mirrored() -> None:
+    whole = picture("CT_small.dcm")
+    part = picture("CT_small.dcm", viewport=Viewport(32, 16, (10, 20, 32, 16)))
+    assert np.array_equal(part, whole[20:36, 10:42])
+    mirrored = picture("CT_small.dcm", viewport=Viewport(32, 16, (10, 20, 32, 16), mirrored=True))
+    assert np.array_equal(mirrored, part[:, ::-1])
+    with pytest.raises(BadQuery, match="outside"):
+        picture("CT_small.dcm", viewport=Viewport(32, 16, (128, 0, 10, 10)))
+
+
+def test_a_viewport_is_a_size_and_maybe_a_region() -> None:
+    assert parse_viewport("512,256") == Viewport(512, 256)
+    assert parse_viewport("64,64,10,20,-32,16") == Viewport(64, 64, (10, 20, 32, 16), mirrored=True)
+    assert parse_viewport(None) is None
+    for wrong in ("512", "0,10", "512,512,1", "9000,10", "64,64,0,0,0,10", "a,b"):
+        with pytest.raises(BadQuery):
+            parse_viewport(wrong)
+
+
+TRANSCODED = [
+    "CT_small.dcm",
+    "MR_small_implicit.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_expb.dcm",
+    "ExplVR_BigEnd.dcm",
+    "SC_rgb_small_odd_big_endian.dcm",
+    "liver_expb_1frame.dcm",
+    "rtdose_expb.dcm",
+    "image_dfl.dcm",
+    "MR_small_RLE.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "MR_small_jp2klossless.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+]
+
+
+@pytest.mark.parametrize("name", TRANSCODED)
+def test_an_instance_made_explicit_little_endian_has_the_same_pixels_and_words(name: str) -> None:
+    stored = dcmread(FILES / name)
+    made = dcmread(io.BytesIO(explicit(io.BytesIO((FILES / name).read_bytes()))))
+    assert made.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert made.SOPInstanceUID == stored.SOPInstanceUID
+    assert made.get("PatientName") == stored.get("PatientName")
+    if "PixelData" in stored:
+        assert np.array_equal(made.pixel_array, stored.pixel_array)
+
+
+@pytest.mark.parametrize("name", [each for each in TRANSCODED if each not in ("ExplVR_BigEnd.dcm",)])
+def test_a_plain_frame_has_the_pixels_that_pydicom_decodes(name: str) -> None:
+    stored = dcmread(FILES / name)
+    count = int(stored.get("NumberOfFrames") or 1)
+    plain = plain_frame(io.BytesIO((FILES / name).read_bytes()), count)
+    made = dcmread(io.BytesIO(explicit(io.BytesIO((FILES / name).read_bytes()))))
+    length = stored.Rows * stored.Columns * stored.SamplesPerPixel * stored.BitsAllocated // 8
+    assert len(plain) == length
+    assert made.PixelData[length * (count - 1) : length * count] == plain
+
+
+def test_pixels_without_a_decoder_are_not_transcoded() -> None:
+    with pytest.raises(NotAcceptable, match="cannot be decoded here"):
+        explicit(io.BytesIO((FILES / "MR_small_jpeg_ls_lossless.dcm").read_bytes()))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 from starlette.exceptions import HTTPException
 
-from radrelay_shared.errors import Invalid, RadRelayError, TooLarge, Unauthenticated, Unreachable
+from radrelay_shared.errors import Invalid, NotFound, RadRelayError, TooLarge, Unauthenticated, Unreachable
 from radrelay_shared.security import Gate, Operator, admit, load_api_keys
 from radrelay_shared.telemetry import PROPAGATOR, current_service
 
@@ -25,6 +26,8 @@ log = logging.getLogger("radrelay.http")
 BODY_LIMIT = 1 << 20
 PROBLEM = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})  # RFC 9110, 5789
+TRACE = "radrelay.trace"  # in the ASGI scope: the trace id of this request
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -123,7 +126,10 @@ def describe(letter: DeadLetter) -> dict[str, Any]:
 
 async def on_error(request: Request, error: Exception) -> JSONResponse:
     """Any error as a problem document; only texts that RadRelay wrote itself leave the process."""
-    return problem(translate(error), request.url.path)
+    answer = problem(translate(error), request.scope.get(TRACE))
+    if isinstance(error, HTTPException):
+        answer.headers.update(error.headers or {})
+    return answer
 
 
 def translate(error: Exception) -> RadRelayError:
@@ -136,6 +142,8 @@ def translate(error: Exception) -> RadRelayError:
         case RequestValidationError():
             fields = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
             return Invalid(f"check these fields: {fields}")
+        case HTTPException(status_code=404):
+            return NotFound("nothing answers under this path")
         case HTTPException():
             translated = Invalid(str(error.detail))
             translated.status, translated.title = error.status_code, str(error.detail)
@@ -145,15 +153,16 @@ def translate(error: Exception) -> RadRelayError:
             return RadRelayError("the request failed here; nothing that was acknowledged is lost. Try again")
 
 
-def problem(error: RadRelayError, path: str) -> JSONResponse:
-    """RFC 9457: type, title, status, detail; the instance is the path, which never holds identity."""
+def problem(error: RadRelayError, trace: str | None = None) -> JSONResponse:
+    """RFC 9457: type, title, status, detail; the instance is the trace, for a path may hold whatever was typed."""
     body = {
         "type": f"urn:radrelay:problem:{type(error).__name__.lower()}",
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
-        "instance": path,
     }
+    if trace:
+        body["instance"] = f"urn:radrelay:trace:{trace}"
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -183,15 +192,21 @@ class Edge:
         if scope["path"] in ("/livez", "/readyz"):
             await self.app(scope, inner, send)
             return
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        parent = PROPAGATOR.extract(headers)
-        with self.runtime.telemetry.span(scope["method"], SpanKind.SERVER, parent) as span:
-            span.set_attribute("http.request.method", scope["method"])
+        method = scope["method"] if scope["method"] in METHODS else "HTTP"
+        with self.runtime.telemetry.span(method, SpanKind.SERVER, trace_of(scope)) as span:
+            scope[TRACE] = f"{span.get_span_context().trace_id:032x}"
+            span.set_attribute("http.request.method", method if method in METHODS else "_OTHER")
             await self.app(scope, inner, send)
             route = getattr(scope.get("route"), "path", None)
             if route:
-                span.update_name(f"{scope['method']} {route}")
+                span.update_name(f"{method} {route}")
                 span.set_attribute("http.route", route)
+
+
+def trace_of(scope: Scope) -> Context:
+    """The caller's trace by its id alone: a `tracestate` is free text, which would travel on to hospitals."""
+    headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
+    return PROPAGATOR.extract({"traceparent": headers.get(b"traceparent", "")})
 
 
 def limited(receive: Receive) -> Receive:

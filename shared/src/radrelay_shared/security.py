@@ -135,18 +135,19 @@ class JwksSource:
         self.client = jwt.PyJWKClient(location, timeout=JWKS_SECONDS) if "://" in location else None
 
     async def key(self, token: str) -> Any:
-        if self.client is None:
-            keys = jwt.PyJWKSet.from_json(await asyncio.to_thread(Path(self.location).read_text))
-            kid = jwt.get_unverified_header(token).get("kid")
-            found = next((key for key in keys.keys if key.key_id == kid), None)
-            if found is None:
-                raise jwt.InvalidTokenError("unknown key")
-            return found.key
+        find = self.client.get_signing_key_from_jwt if self.client else self._in_file
         try:
             async with asyncio.timeout(JWKS_SECONDS + 1):
-                return (await asyncio.to_thread(self.client.get_signing_key_from_jwt, token)).key
-        except (jwt.PyJWKClientConnectionError, TimeoutError) as error:
+                return (await asyncio.to_thread(find, token)).key
+        except (jwt.PyJWKClientConnectionError, json.JSONDecodeError, OSError) as error:  # TimeoutError is an OSError
             raise Unreachable("the identity provider's keys cannot be fetched; try again") from error
+
+    def _in_file(self, token: str) -> jwt.PyJWK:
+        kid = jwt.get_unverified_header(token).get("kid")
+        for key in jwt.PyJWKSet.from_json(Path(self.location).read_text()).keys:
+            if key.key_id == kid:
+                return key
+        raise jwt.InvalidTokenError("unknown key")
 
 
 def require(*roles: Role) -> Any:

@@ -44,6 +44,8 @@ from radrelay_shared.telemetry import Telemetry, current_service, current_study,
 log = logging.getLogger("radrelay.service")
 
 WATCHDOG_SECONDS = 5.0
+START_AGAIN_SECONDS = 1.0
+T = TypeVar("T")
 FLUSH_SECONDS = 2.0  # at the end, for events that are stored; what is left goes out after the restart
 Settings_co = TypeVar("Settings_co", bound=ServiceSettings, covariant=True)
 
@@ -122,10 +124,10 @@ class Runtime:
         self.owns_bus = self.bus is None
         self.telemetry = Telemetry(name, settings.otlp_endpoint, processors=self.processors)
         self.documents: Documents = await connect_documents(settings.documents_url)
-        await self.documents.ensure(self.service.indexes)
+        await patiently(lambda: self.documents.ensure(self.service.indexes))
         if self.bus is None:
-            self.bus = await connect_bus(settings.bus_url, settings.retry_tiers)
-            await expect_readers(self.bus)
+            bus = self.bus = await patiently(lambda: connect_bus(settings.bus_url, settings.retry_tiers))
+            await patiently(lambda: expect_readers(bus))
         self.relay = Relay(self.documents, self.bus, self.telemetry)
         self.context = self.service.context(
             settings,
@@ -138,8 +140,8 @@ class Runtime:
         await self.context.open()
         self.app: FastAPI = build_app(self)
         if self.service.handlers:
-            types = [event.type for event in self.service.handlers]
-            await self.bus.subscribe(name, types, self.consume)
+            types, bus = [event.type for event in self.service.handlers], self.bus
+            await patiently(lambda: bus.subscribe(name, types, self.consume))
         work = {"relay": self.relay.run(), **{task.__name__: task(self.context) for task in self.service.tasks}}
         self.tasks = [asyncio.create_task(self._guarded(label, each), name=label) for label, each in work.items()]
 
@@ -245,6 +247,16 @@ async def expect_readers(bus: Bus) -> None:
     await bus.expect({service: [event.type for event in types] for service, types in READERS.items()})
 
 
+async def patiently(reach: Callable[[], Awaitable[T]]) -> T:
+    """Wait for a server that is not there yet: after a power cut all start at once, and a crash loop takes longer."""
+    while True:
+        try:
+            return await reach()
+        except Unreachable as error:
+            log.warning("the start waits: %s", error.detail)
+        await asyncio.sleep(START_AGAIN_SECONDS)
+
+
 def queue_of(service: str, *, urgent: bool) -> str:
     return f"radrelay.{service}.stat" if urgent else f"radrelay.{service}"
 
@@ -254,7 +266,8 @@ async def serve(runtime: Runtime) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await runtime.start()
+    if not await started(runtime, stopping):
+        return 0
     server = http_server(runtime.app, runtime.settings)
     serving = asyncio.create_task(server.serve())
     waits = [asyncio.create_task(event.wait()) for event in (stopping, runtime.failed)]
@@ -265,6 +278,19 @@ async def serve(runtime: Runtime) -> int:
     for wait in waits:
         wait.cancel()
     return 0 if stopping.is_set() else 1
+
+
+async def started(runtime: Runtime, stopping: asyncio.Event) -> bool:
+    """Start; False if it was told to stop while it still waited for a server."""
+    starting, told = asyncio.create_task(runtime.start()), asyncio.create_task(stopping.wait())
+    await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    return False
 
 
 class HttpServer(uvicorn.Server):

@@ -199,8 +199,9 @@ class OnlyOurs(logging.Filter):
 
 
 def log_to_stderr(level: str = "INFO") -> None:
-    """Send every log record of this process to standard error as JSON lines."""
+    """Send every log record and warning of this process to standard error as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     handler.addFilter(OnlyOurs())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)  # pydicom's quote values

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from radrelay import demo as demonstration
@@ -35,17 +37,33 @@ console, errors = Console(), Console(stderr=True)
 
 Folder = Annotated[Path, typer.Option("--data", help="Where this RadRelay keeps everything, keys included.")]
 Url = Annotated[str, typer.Option("--url", help="Address of the running RadRelay.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RADRELAY_TOKEN",
+        help="An operator's bearer token or API key, for a deployed RadRelay; without it, the keys in --data make one.",
+    ),
+]
 HERE = Path(".radrelay")
 LOCAL = "http://127.0.0.1:8042"
+HIGHEST_PORT = 65535
 
 
 def tell(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run it; an expected failure is one sentence and exit status 1, never a traceback."""
     try:
         return asyncio.run(work())
-    except (RadRelayError, Problem, ConnectionError, OSError) as error:
-        errors.print(f"[bold red]radrelay:[/] {getattr(error, 'detail', None) or error}")
+    except ValidationError as error:
+        names = ", ".join(sorted({f"RADRELAY_{each['loc'][0]}".upper() for each in error.errors() if each["loc"]}))
+        complain(f"these settings are not valid: {names}")
         raise typer.Exit(1) from error
+    except (RadRelayError, Problem, OSError) as error:
+        complain(getattr(error, "detail", None) or str(error))
+        raise typer.Exit(1) from error
+
+
+def complain(text: str) -> None:
+    errors.print(f"[bold red]radrelay:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -66,13 +84,13 @@ def up(
     platform = Platform(data, http_host, http_port, dicom_port, {"webhook_allow_networks": allow_network or []})
 
     async def run() -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         await platform.start()
         address = f"http://{http_host}:{http_port}"
         errors.print(f"RadRelay is up. HTTP {address}, DICOM {http_host}:{dicom_port} (AE RADRELAY), data in {data}")
         errors.print(f"Next: radrelay apply FILE --data {data} --url {address}   ·   radrelay doctor --url {address}")
-        stopping = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         waits = {asyncio.create_task(stopping.wait()), failing := asyncio.create_task(platform.failed())}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         stopped_by_itself = failing.result() if failing.done() else None
@@ -101,10 +119,19 @@ def apply(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML with sites, radiologists, webhooks.")],
     data: Folder = HERE,
     url: Url = LOCAL,
+    token: Token = None,
 ) -> None:
-    """Register the clinics, radiologists and webhook endpoints of a YAML file."""
-    operator = Client(url, tell_token(data, "operator", Role.OPERATOR))
-    secrets = tell(lambda: register.register(register.read(file), operator))
+    """Register the clinics, radiologists and webhook endpoints of a YAML file; doing it again changes nothing.
+
+    A new endpoint's secret is shown this once: the clinic verifies its webhooks with it.
+    """
+    caller = operator(data, url, token)
+
+    async def run() -> dict[str, str]:
+        return await register.register(register.read(file), caller)
+
+    secrets = tell(run)
+    console.print(f"{file} is applied.", soft_wrap=True)
     for site, secret in secrets.items():
         console.print(f"webhook secret of {site}, shown once: {secret}", soft_wrap=True)
 
@@ -129,23 +156,26 @@ def token(
 def send_command(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
     to: Annotated[str, typer.Option(help="HOST:PORT of the receiver.")] = "127.0.0.1:11112",
-    calling: Annotated[str, typer.Option(help="The AE title to send as; it must belong to a site.")] = "RADRELAY_SEND",
+    calling: Annotated[
+        str | None,
+        typer.Option(help="The AE title to send as; it must belong to a site. Without it: this machine's name."),
+    ] = None,
     called: Annotated[str, typer.Option(help="The AE title of the receiver.")] = "RADRELAY",
 ) -> None:
     """Send DICOM files by C-STORE, each as it is; exit 0 only if all were stored."""
     host, _, port = to.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or not 0 < int(port) <= HIGHEST_PORT:
         raise typer.BadParameter("say HOST:PORT, for instance 127.0.0.1:11112", param_hint="--to")
 
     async def run() -> int:
         failures = 0
         outcomes = await asyncio.to_thread(
-            lambda: list(send.send_files(send.files_below(paths), host, int(port), calling, called))
+            lambda: list(send.send_files(send.files_below(paths), host, int(port), calling or send.own_title(), called))
         )
         for outcome in outcomes:
             failures += not outcome.stored
             if not outcome.stored:
-                errors.print(f"{outcome.name}: {outcome.message}")
+                errors.print(f"{outcome.name}: {outcome.message}", markup=False, soft_wrap=True)
         console.print(f"{len(outcomes) - failures} stored, {failures} not")
         return failures or not outcomes
 
@@ -154,10 +184,10 @@ def send_command(
 
 
 @app.command()
-def status(data: Folder = HERE, url: Url = LOCAL) -> None:
-    """Show the newest studies and how far each has come."""
-    operator = Client(url, tell_token(data, "operator", Role.OPERATOR))
-    console.print(demonstration.board(tell(lambda: operator.call("GET", "/status"))))
+def status(data: Folder = HERE, url: Url = LOCAL, token: Token = None) -> None:
+    """Show the newest studies and how far each has come (on an all-in-one)."""
+    caller = operator(data, url, token)
+    console.print(demonstration.board(tell(lambda: caller.call("GET", "/status"))))
 
 
 @app.command()
@@ -168,20 +198,22 @@ def replay(
     list_only: Annotated[bool, typer.Option("--list", help="Only show them.")] = False,
     data: Folder = HERE,
     url: Url = LOCAL,
+    token: Token = None,
 ) -> None:
-    """Show or try again what services gave up (dead letters)."""
-    operator = Client(url, tell_token(data, "operator", Role.OPERATOR))
+    """Try again what services gave up (dead letters), or show it."""
+    caller = operator(data, url, token)
     names = [service] if service else [each.name for each in SERVICES]
     table = Table("service", "id", "event", "attempts", "reason")
     for name in names:
-        letters = tell(partial(operator.call, "GET", f"/ops/{name}/dead-letters"))
+        found = tell(partial(caller.call, "GET", f"/ops/{name}/dead-letters"))
+        letters = [letter for letter in found if message in (None, letter["id"])]
         for letter in letters:
-            table.add_row(name, letter["id"], letter["type"], str(letter["attempts"]), letter["reason"])
+            table.add_row(name, letter["id"], letter["type"], str(letter["attempts"]), escape(letter["reason"]))
         if letters and not list_only:
             path = f"/ops/{name}/dead-letters" + (f"/{message}" if message else "") + "/replay"
-            count = tell(partial(operator.call, "POST", path))["replayed"]
+            count = tell(partial(caller.call, "POST", path))["replayed"]
             console.print(f"{name}: {count} tried again")
-    console.print(table if table.row_count else "There are no dead letters.")
+    console.print(table if table.row_count else "There are no such dead letters.")
 
 
 @app.command()
@@ -189,18 +221,19 @@ def doctor(data: Folder = HERE, url: Url = LOCAL) -> None:
     """Say in plain words what is missing or cannot be reached."""
     findings = tell(lambda: checks.examine(data, url))
     for finding in findings:
-        console.print(f"{'[green]ok[/]  ' if finding.good else '[bold red]no[/]  '} {finding.what}")
+        console.print(
+            f"{'[green]ok[/]  ' if finding.good else '[bold red]no[/]  '} {escape(finding.what)}", soft_wrap=True
+        )
         if finding.advice:
-            console.print(f"     {finding.advice}")
+            console.print(f"     {escape(finding.advice)}", soft_wrap=True)
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 
 
-def tell_token(data: Path, subject: str, role: Role) -> str:
-    """A token for this command itself."""
+def operator(data: Path, url: str, token: str | None) -> Client:
+    """The caller of this command: whoever the token says, or an operator by the local keys."""
 
     async def make() -> str:
-        return Keys(data / "keys").token(subject, {role}, {"*"}, timedelta(minutes=5))
+        return Keys(data / "keys").token("operator", {Role.OPERATOR}, {"*"}, timedelta(minutes=5))
 
-    made: str = tell(make)
-    return made
+    return Client(url, token or tell(make))

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from radrelay.client import problem_of
 from radrelay.services import SERVICES
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
 from radrelay_shared.errors import RadRelayError
@@ -66,9 +67,7 @@ async def running(url: str) -> Finding:
         return Finding(good=False, what=f"nothing answers at {url}", advice="start it with `radrelay up`")
     if answer.is_success:
         return Finding(good=True, what=f"RadRelay at {url} is ready")
-    return Finding(
-        good=False, what=f"RadRelay at {url} is up but not ready", advice=str(answer.json().get("detail", ""))
-    )
+    return Finding(good=False, what=f"what answers at {url} is not ready", advice=str(problem_of(answer)))
 
 
 async def reach(what: str, url: str, connecting: Coroutine[Any, Any, Bus | Documents | Blobs]) -> Finding:

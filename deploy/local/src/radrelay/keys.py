@@ -44,6 +44,7 @@ class Keys:
         self._once("jwks.json", lambda: jwks_of(self._private().public_key(), KEY_ID).encode())
         if not self.api_keys.exists():
             secret, kept = new_api_key("notification", {Role.SERVICE}, {"*"})
+            (self.folder / "vault_api_key").unlink(missing_ok=True)  # of a start that was interrupted right here
             self._once("vault_api_key", secret.encode)
             self._once("api-keys.yaml", lambda: yaml.safe_dump([kept.model_dump(mode="json")]).encode())
 

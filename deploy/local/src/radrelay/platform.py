@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from radrelay.board import BOARD
 from radrelay.keys import AUDIENCE, ISSUER, Keys
 from radrelay.services import SERVICES
 from radrelay_shared.adapters.memory import MemoryBus
-from radrelay_shared.errors import NotFound, RadRelayError
+from radrelay_shared.errors import NotFound, RadRelayError, Unreachable
 from radrelay_shared.http import problem
 from radrelay_shared.service import HttpServer, Runtime, Service, expect_readers, http_server
 
@@ -32,7 +34,25 @@ class Platform:
     runtimes: list[Runtime] = field(default_factory=list)
 
     async def start(self) -> None:
-        """Start every service and answer HTTP; on return all of it is ready."""
+        """Start every service and answer HTTP; on return all of it is ready. Port 0 means any free one.
+
+        Raises `RadRelayError` before anything has started if a port is taken.
+        """
+        listener(self.http_host, self.dicom_port).close()
+        http = listener(self.http_host, self.http_port)
+        self.http_port = http.getsockname()[1]
+        try:
+            await self._start_services()
+        except BaseException:
+            http.close()
+            raise
+        self.server: HttpServer = http_server(Mounted(self.runtimes), self.runtimes[0].settings)
+        self.serving = asyncio.create_task(self.server.serve([http]))
+        while not self.server.started:  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0.01)
+
+    async def _start_services(self) -> None:
+        await asyncio.to_thread(self.folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         self.keys = Keys(self.folder / "keys")
         await asyncio.to_thread(self.keys.ensure)
         self.bus = MemoryBus(self.folder / "dead-letters")
@@ -40,13 +60,6 @@ class Platform:
         self.runtimes = [Runtime(each, self._settings(each), bus=self.bus) for each in (*SERVICES, BOARD)]
         for runtime in reversed(self.runtimes):  # listeners before those who speak to them
             await runtime.start()
-        self.server: HttpServer = http_server(Mounted(self.runtimes), self.runtimes[0].settings)
-        self.serving = asyncio.create_task(self.server.serve())
-        while not self.server.started and not self.serving.done():  # noqa: ASYNC110  uvicorn has no event for it
-            await asyncio.sleep(0.01)
-        if self.serving.done():
-            await self.serving
-            raise RadRelayError(f"port {self.http_port} cannot be opened; is RadRelay running already?")
 
     def _settings(self, service: Service) -> Any:
         """The service's settings under this folder; names that it does not have are left out."""
@@ -95,6 +108,15 @@ class Platform:
         await self.bus.close()
 
 
+def listener(host: str, port: int) -> socket.socket:
+    """A listening socket; raises `RadRelayError` if there cannot be one."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        why = f"{host}:{port} cannot be listened on ({os.strerror(error.errno or 0)})"
+        raise RadRelayError(f"{why}; is RadRelay running already? Other ports: --http-port, --dicom-port") from error
+
+
 class Mounted:
     """Sends each request to the service whose path it begins with; nothing is stripped."""
 
@@ -115,12 +137,14 @@ class Mounted:
         if matching:
             await self.routes[max(matching, key=len)](scope, receive, send)
             return
-        await problem(NotFound("no service answers under this path"), path)(scope, receive, send)
+        await problem(NotFound("no service answers under this path"))(scope, receive, send)
 
     async def _health(self, path: str) -> JSONResponse:
         try:
             if path == "/readyz":
                 await asyncio.gather(*(runtime.healthy() for runtime in self.runtimes))
         except RadRelayError as error:
-            return problem(error, path)
+            return problem(error)
+        except TimeoutError:
+            return problem(Unreachable("a part of it does not answer in time"))
         return JSONResponse({"status": "ready" if path == "/readyz" else "alive"})

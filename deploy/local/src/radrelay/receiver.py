@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 BODY_LIMIT = 1 << 20
+one_line_at_a_time = threading.Lock()
 
 
 def summary(site: str, webhook_id: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +48,8 @@ class Receiver(BaseHTTPRequestHandler):
         except (WebhookVerificationError, KeyError):
             self.send_error(401, "signature not valid")
             return
-        print(json.dumps(summary(site, headers["webhook-id"], payload)), flush=True)
+        with one_line_at_a_time:
+            print(json.dumps(summary(site, headers["webhook-id"], payload)), flush=True)
         self.send_response(204)
         self.end_headers()
 

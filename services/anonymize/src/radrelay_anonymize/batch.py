@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Quarantined, Words
 from radrelay_anonymize.domain.cases import Batch
 from radrelay_anonymize.domain.identity import Identity
-from radrelay_anonymize.instance import Copy, deidentified, who
+from radrelay_anonymize.instance import Copy, Facts, engine_context, made_copy, who
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.packs import (
     Manifest,
+    PackedInstance,
     PackedSeries,
     PackPart,
     manifest_key,
@@ -25,6 +28,10 @@ from radrelay_shared.packs import (
     write_pack,
 )
 
+log = logging.getLogger("radrelay.anonymize")
+
+MOST_WORDS = 20  # of a kind, in an event
+
 
 @dataclass
 class Work:
@@ -35,54 +42,50 @@ class Work:
     originals: Manifest
     identity: Identity
     words: Words
-    copies: list[Copy] = field(default_factory=list)  # of the series under way, without their bytes' neighbours
-    reasons: list[str] = field(default_factory=list)
-    quarantined: int = 0
+    facts: list[Facts] = field(default_factory=list)  # of the series under way
+    study_instance_uid: str = ""
     modalities: set[str] = field(default_factory=set)
     body_parts: set[str] = field(default_factory=set)
+    quarantined: int = 0
+    reasons: set[str] = field(default_factory=set)
 
     async def run(self) -> Batch:
         """Write packs, metadata and manifest of all that may leave; count and name what may not."""
-        event, blobs = self.event, self.context.blobs
-        series = [
-            packed
-            for number, each in enumerate(self.originals.series, 1)
-            if (packed := await self._series(each, number)) is not None
-        ]
-        facts = {"quarantined": self.quarantined, "reasons": tuple(sorted(set(self.reasons)))}
-        if not series:
-            return Batch.model_validate({"batch": event.batch, **facts})
-        manifest = Manifest(
-            study=event.study, batch=event.batch, study_instance_uid=self.study_instance_uid, series=tuple(series)
+        self.engine = engine_context(self.context.tenant_secret, self.event.site, self.identity, self.words)
+        done = [await self._series(each, number) for number, each in enumerate(self.originals.series, 1)]
+        series = tuple(each for each in done if each is not None)
+        return Batch(
+            batch=self.event.batch,
+            released=sum(len(each.instances) for each in series),
+            quarantined=self.quarantined,
+            reasons=first_of(self.reasons),
+            manifest=await self._manifest(series) if series else None,
+            study_instance_uid=self.study_instance_uid,
+            modalities=first_of(self.modalities),
+            body_parts=first_of(self.body_parts),
         )
-        key = manifest_key(event.study, event.batch)
-        await write_manifest(blobs, key, manifest)
-        return Batch.model_validate(
-            {
-                "batch": event.batch,
-                "released": manifest.instance_count,
-                "manifest": key,
-                "study_instance_uid": self.study_instance_uid,
-                "modalities": tuple(sorted(self.modalities)),
-                "body_parts": tuple(sorted(self.body_parts)),
-                **facts,
-            }
-        )
+
+    async def _manifest(self, series: tuple[PackedSeries, ...]) -> str:
+        study, batch = self.event.study, self.event.batch
+        key = manifest_key(study, batch)
+        manifest = Manifest(study=study, batch=batch, study_instance_uid=self.study_instance_uid, series=series)
+        await write_manifest(self.context.blobs, key, manifest)
+        return key
 
     async def _series(self, original: PackedSeries, number: int) -> PackedSeries | None:
         """One series' pack and metadata; None if nothing of it may leave."""
         study, batch, blobs = self.event.study, self.event.batch, self.context.blobs
-        self.copies = []
+        self.facts = []
         pack, metadata = pack_key(study, batch, number), metadata_key(study, batch, number)
         instances = await write_pack(blobs, pack, self._parts(original))
         if not instances:
             await blobs.delete(pack)
             return None
-        await write_metadata(blobs, metadata, [copy.metadata for copy in self.copies])
-        first = self.copies[0]
+        await write_metadata(blobs, metadata, [each.metadata for each in self.facts])
+        first = self.facts[0]
         self.study_instance_uid = first.study_instance_uid
-        self.modalities.update(copy.modality for copy in self.copies)
-        self.body_parts.update(copy.body_part for copy in self.copies if copy.body_part)
+        self.modalities.update(each.modality for each in self.facts)
+        self.body_parts.update(each.body_part for each in self.facts if each.body_part)
         return PackedSeries(
             series_instance_uid=first.series_instance_uid,
             modality=first.modality,
@@ -92,30 +95,50 @@ class Work:
         )
 
     async def _parts(self, original: PackedSeries) -> AsyncIterator[PackPart]:
-        secret, site = self.context.tenant_secret, self.event.site
         for instance in original.instances:
-            data = await read_instance(self.context.originals, original, instance)
-            outcome = await self.context.compute(deidentified, data, secret, site, self.identity, self.words)
+            outcome = await self._copy(original, instance)
             if isinstance(outcome, Quarantined):
                 self.quarantined += 1
-                self.reasons += outcome.reasons
-                continue
-            self.copies.append(replace(outcome, part=replace(outcome.part, content=b"")))
-            yield outcome.part
+                self.reasons.update(outcome.reasons)
+            else:
+                self.facts.append(outcome.facts)
+                yield outcome.part
+
+    async def _copy(self, series: PackedSeries, instance: PackedInstance) -> Copy | Quarantined:
+        async with self.context.room(self.event.priority):
+            data = await original_of(self.context, series, instance)
+            if data is None:
+                return Quarantined(("hash-mismatch",))
+            return await asyncio.to_thread(made_copy, data, self.identity, self.engine)
 
 
-async def identify(context: AnonymizeContext, originals: Manifest) -> tuple[Identity, Words]:
-    """The study's patient, from its first readable instance, and words of identity from every series.
+def first_of(found: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(found)[:MOST_WORDS])
 
-    Raises `Invalid` if nothing at all can be read.
+
+async def original_of(context: AnonymizeContext, series: PackedSeries, instance: PackedInstance) -> bytes | None:
+    """The instance as it was received; None if these are no longer its bytes."""
+    try:
+        return await read_instance(context.originals, series, instance)
+    except Invalid as error:
+        log.error("an original was changed: %s", error.detail)  # noqa: TRY400  the text says it
+        return None
+
+
+async def identify(
+    context: AnonymizeContext, event: StudyReceived, originals: Manifest
+) -> tuple[Identity, Words] | None:
+    """The batch's patient, from its first readable instance, and words of identity from every series.
+
+    None if nothing at all can be read.
     """
     identity, words = None, Words()
     for series in originals.series:
         for instance in series.instances:
-            found = await context.compute(who, await read_instance(context.originals, series, instance))
+            async with context.room(event.priority):
+                data = await original_of(context, series, instance)
+                found = await asyncio.to_thread(who, data) if data else None
             if found:
                 identity, words = identity or found[0], words | found[1]
                 break
-    if identity is None:
-        raise Invalid("no instance of the batch can be read")
-    return identity, words
+    return (identity, words) if identity else None

@@ -6,13 +6,10 @@ from functools import partial
 
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
-from radrelay_anonymize.domain.cases import Batch, Case, finished
-from radrelay_anonymize.domain.identity import Identity, Patient, seal, unseal
-from radrelay_shared.errors import Invalid
+from radrelay_anonymize.domain.cases import Batch, Case, finished, identified
+from radrelay_anonymize.domain.identity import Identity, seal, unseal
 from radrelay_shared.events import Envelope, StudyReceived
 from radrelay_shared.packs import Manifest, read_manifest
-
-UNREADABLE = Identity(patient=Patient())
 
 
 async def on_study_received(envelope: Envelope[StudyReceived], context: AnonymizeContext) -> None:
@@ -22,18 +19,24 @@ async def on_study_received(envelope: Envelope[StudyReceived], context: Anonymiz
         context.store.nudge()
         return
     originals = await read_manifest(context.originals, event.manifest)
-    known = await context.store.read(Case, event.study)
-    try:
-        identity, words = await identify(context, originals)
-    except Invalid:
-        identity, batch = UNREADABLE, unreadable(event, originals)
+    found = await identify(context, event, originals)
+    if found is None:
+        batch = unreadable(event, originals)
     else:
-        if known:
-            identity = unseal(context.vault_key, event.study, known.sealed)
-        batch = await Work(context, event, originals, identity, words).run()
-    sealed = seal(context.vault_key, event.study, identity)
-    decide = partial(finished, event=event, batch=batch, sealed=sealed)
-    await context.store.change(Case, event.study, decide, because=envelope)
+        identity, words = found
+        kept = await keep(identity, event, context)
+        batch = await Work(context, event, originals, kept, words | kept.words).run()
+    await context.store.change(Case, event.study, partial(finished, event=event, batch=batch), because=envelope)
+
+
+async def keep(found: Identity, event: StudyReceived, context: AnonymizeContext) -> Identity:
+    """The study's one identity, sealed in the vault before any copy is made: the first that was found there."""
+    known = await context.store.read(Case, event.study)
+    if known is None or not known.sealed:
+        sealed = seal(context.vault_key, event.study, found)
+        decide = partial(identified, study=event.study, site=event.site, sealed=sealed)
+        known = await context.store.change(Case, event.study, decide)
+    return unseal(context.vault_key, event.study, known.sealed) if known else found
 
 
 def unreadable(event: StudyReceived, originals: Manifest) -> Batch:

@@ -1,11 +1,12 @@
-"""One instance, in a thread: read, compared with its study's patient, de-identified, described."""
+"""One instance, in a thread: read once, compared with its study's patient, de-identified, described."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 
 from radrelay_anonymize.domain import (
     Context,
@@ -15,7 +16,7 @@ from radrelay_anonymize.domain import (
     date_shift,
     pseudonym,
     read,
-    release,
+    released,
     words_of,
 )
 from radrelay_anonymize.domain.identity import Identity, identity_of
@@ -27,15 +28,22 @@ BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """A de-identified instance that may leave, without its parsed data set."""
+class Facts:
+    """What is remembered of a copy once its bytes are in the pack."""
 
-    part: PackPart
     series_instance_uid: str
     study_instance_uid: str
     modality: str
     body_part: str
     metadata: dict[str, Any]  # DICOM JSON (PS3.18 Annex F) without bulk data
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A de-identified instance that may leave."""
+
+    part: PackPart
+    facts: Facts
 
 
 def who(data: bytes) -> tuple[Identity, Words] | None:
@@ -47,19 +55,26 @@ def who(data: bytes) -> tuple[Identity, Words] | None:
         return None
 
 
-def deidentified(data: bytes, secret: bytes, site: str, identity: Identity, words: Words) -> Copy | Quarantined:
-    """A verified copy, or why a person has to look at it. `words` are those of the whole study."""
-    patient = identity.patient
-    of_whom = who(data)
-    if of_whom is not None and not identity.same_patient(of_whom[0]):
-        return Quarantined(("patient-differs",))
-    context = Context(
+def engine_context(secret: bytes, site: str, identity: Identity, words: Words) -> Context:
+    """What the engine knows of a study's patient; `words` are those of the whole study."""
+    issuer, patient = identity.whose
+    return Context(
         secret=secret,
-        pseudonym=pseudonym(secret, site, patient.issuer, patient.id),
-        date_shift=date_shift(secret, site, patient.issuer, patient.id),
+        pseudonym=pseudonym(secret, site, issuer, patient),
+        date_shift=date_shift(secret, site, issuer, patient),
         words=words,
     )
-    outcome = release(data, context)
+
+
+def made_copy(data: bytes, identity: Identity, context: Context) -> Copy | Quarantined:
+    """A verified copy of an instance of this patient, or why a person has to look at it."""
+    try:
+        dataset = read(data)
+    except Invalid:
+        return Quarantined(("unreadable",))
+    if not identity.same_patient(identity_of(dataset)):
+        return Quarantined(("patient-differs",))
+    outcome = released(dataset, context)
     if isinstance(outcome, Quarantined):
         return outcome
     if outcome.pixels == "burned-in":
@@ -67,27 +82,46 @@ def deidentified(data: bytes, secret: bytes, site: str, identity: Identity, word
     return described(outcome)
 
 
-def described(released: Released) -> Copy:
-    dataset = released.dataset
-    return Copy(
-        part=PackPart(
-            sop_instance_uid=str(dataset.SOPInstanceUID),
-            sop_class_uid=str(dataset.SOPClassUID),
-            transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-            content=released.data,
-        ),
+def described(outcome: Released) -> Copy:
+    dataset = outcome.dataset
+    part = PackPart(
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        sop_class_uid=str(dataset.SOPClassUID),
+        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+        content=outcome.data,
+    )
+    facts = Facts(
         series_instance_uid=str(dataset.SeriesInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         modality=str(dataset.get("Modality", "OT") or "OT"),
         body_part=str(dataset.get("BodyPartExamined", "") or ""),
         metadata=metadata_of(dataset),
     )
+    return Copy(part, facts)
 
 
 def metadata_of(dataset: FileDataset) -> dict[str, Any]:
-    """The data set as DICOM JSON; consumes it, for pixels and other bulk are taken out."""
+    """The data set as DICOM JSON; consumes it, for pixels and other bulk are taken out, waveforms in sequences, too."""
     with quietly():
-        for tag in [element.tag for element in dataset if element.VR in BULK]:
-            del dataset[tag]
-        described: dict[str, Any] = dataset.to_json_dict(suppress_invalid_tags=True)
-    return described
+        without_bulk(dataset)
+        found = {f"{int(tag):08X}": as_json(dataset, tag) for tag in list(dataset.keys())}
+    return {tag: element for tag, element in found.items() if element is not None}
+
+
+def without_bulk(dataset: Dataset) -> None:
+    for element in list(dataset):
+        if element.VR in BULK:
+            del dataset[element.tag]
+        elif element.VR == "SQ":
+            for item in element.value:
+                without_bulk(item)
+
+
+def as_json(dataset: Dataset, tag: int) -> dict[str, Any] | None:
+    """One element; None for what JSON has no form for: a DS that is no number, an FD that is not a number (NaN)."""
+    try:
+        element: dict[str, Any] = dataset[tag].to_json_dict(None, 0)
+        json.dumps(element, allow_nan=False)
+    except Exception:  # noqa: BLE001  pydicom raises many kinds, whose texts may quote values; the file keeps the element
+        return None
+    return element

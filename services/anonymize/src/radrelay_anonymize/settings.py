@@ -12,4 +12,4 @@ class AnonymizeSettings(ServiceSettings):
 
     tenant_secret: SecretStr = Field(min_length=16)  # UIDs, pseudonyms and date shifts follow from it; never change it
     vault_key: SecretStr  # 32 random bytes in base64
-    at_once: int = Field(2, ge=1)  # instances in work at a time
+    at_once: int = Field(2, ge=1)  # instances in memory at a time, and as many more for STAT

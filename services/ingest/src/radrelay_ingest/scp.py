@@ -29,7 +29,10 @@ from radrelay_shared.telemetry import current_service
 log = logging.getLogger("radrelay.ingest")
 
 SUCCESS, PROCESSING_FAILURE = 0x0000, 0x0110
-REJECTED_PERMANENT, BY_SERVICE_USER, CALLING_AE_NOT_RECOGNISED = 0x01, 0x01, 0x03  # PS3.8 §9.3.4
+STRANGER = (0x01, 0x01, 0x03)  # PS3.8 §9.3.4: rejected permanent, by the service user, calling AE title not recognised
+BUSY = (0x02, 0x03, 0x02)  # rejected transient, by the provider's presentation, local limit exceeded
+REQUEST_SECONDS = 10.0  # for a connection to say what it is: probes and port scans never do
+CONNECTIONS = 1_000  # of any kind; pynetdicom counts silent ones, too, which must not shut modalities out
 COMMENT_LENGTH = 64  # Error Comment (0000,0902) is LO
 SITES_SECONDS = 2.0
 PREAMBLE = bytes(128) + b"DICM"
@@ -62,9 +65,10 @@ class Listener:
         settings = context.settings
         self.ae = AE(settings.dicom_ae_title)
         self.ae.add_supported_context(Verification)
-        self.ae.maximum_associations = settings.dicom_max_associations
+        self.ae.maximum_associations = CONNECTIONS
         self.ae.maximum_pdu_size = settings.dicom_max_pdu
-        self.ae.network_timeout = self.ae.acse_timeout = self.ae.dimse_timeout = settings.dicom_timeout
+        self.ae.network_timeout = self.ae.dimse_timeout = settings.dicom_timeout
+        self.ae.acse_timeout = REQUEST_SECONDS
 
     def start(self) -> None:
         """Listen; raises `Unreachable` if the port cannot be had."""
@@ -80,19 +84,26 @@ class Listener:
         """Take no more associations, wait for those under way, then abort what is left."""
         self.server.shutdown()
         until = time.monotonic() + drain_seconds
-        while self.ae.active_associations and time.monotonic() < until:
+        while self.under_way() and time.monotonic() < until:
             time.sleep(0.02)
         self.ae.shutdown()
 
+    def under_way(self) -> int:
+        """How many associations were admitted and still live."""
+        return sum(each in self.senders for each in self.ae.active_associations)
+
     def admit(self, event: Any) -> None:
-        """Know the calling AE title, or reject the association (PS3.8 §9.3.4)."""
+        """Know the calling AE title and have room for it, or reject the association (PS3.8 §9.3.4)."""
         current_service.set("ingest")
         title = event.assoc.requestor.primitive.calling_ae_title
         site = self.context.sites.calling(title)
         if site is None:
             log.warning("an association is refused: AE title %r names no site", title)
-            event.assoc.acse.send_reject(REJECTED_PERMANENT, BY_SERVICE_USER, CALLING_AE_NOT_RECOGNISED)
-            event.assoc.kill()
+            reject(event.assoc, STRANGER)
+            return
+        if self.under_way() >= self.context.settings.dicom_max_associations:
+            log.warning("an association is refused: RADRELAY_DICOM_MAX_ASSOCIATIONS are under way")
+            reject(event.assoc, BUSY)
             return
         with self.context.telemetry.span("associate", SpanKind.SERVER):
             self.senders[event.assoc] = Sender(site, current_traceparent())
@@ -122,6 +133,11 @@ class Listener:
             self.context.keep(incoming, head, sender)
         finally:
             incoming.discard()
+
+
+def reject(association: Any, why: tuple[int, int, int]) -> None:
+    association.acse.send_reject(*why)
+    association.kill()
 
 
 def part10(event: Any) -> Iterator[bytes | memoryview]:

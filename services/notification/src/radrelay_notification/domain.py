@@ -26,7 +26,6 @@ SCHEDULE = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-SENDING = timedelta(seconds=60)  # how long an attempt owns its delivery before someone else may try
 GONE = 410
 SLOW_DOWN = frozenset({429, 502, 504})
 AT_LEAST_WHEN_SLOW = timedelta(seconds=60)
@@ -152,11 +151,11 @@ def queued(delivery: Delivery | None, new: Delivery) -> Decision[Delivery] | Non
     return Decision(new) if delivery is None else None
 
 
-def taken(delivery: Delivery | None, now: datetime) -> Decision[Delivery] | None:
-    """Own the next attempt for a while; None if it is not due (someone else has it)."""
+def taken(delivery: Delivery | None, now: datetime, until: datetime) -> Decision[Delivery] | None:
+    """Own the next attempt until then; None if it is not due (someone else has it)."""
     if delivery is None or delivery.state is not State.PENDING or delivery.next_at > moment(now):
         return None
-    return Decision(delivery.model_copy(update={"next_at": moment(now + SENDING)}))
+    return Decision(delivery.model_copy(update={"next_at": moment(until)}))
 
 
 def postponed(delivery: Delivery | None, until: datetime) -> Decision[Delivery] | None:

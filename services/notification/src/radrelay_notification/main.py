@@ -19,10 +19,10 @@ HANDLERS: Mapping[type[events.Event], Handler] = {
     events.StudyQuarantined: on_study_quarantined,
     events.AssignmentStranded: on_assignment_stranded,
 }
-EMITS, STATE = (events.ReportDelivered, events.ReportUndelivered), (Delivery, Endpoint)
+EMITS, PATHS, STATE = (events.ReportDelivered, events.ReportUndelivered), ("/webhooks",), (Delivery, Endpoint)
 SERVICE = Service(
-    "notification", HANDLERS, EMITS, ("/webhooks",), NotificationSettings, NotificationContext, STATE, (router,), (send_due,)
-)  # fmt: skip
+    "notification", HANDLERS, EMITS, PATHS, NotificationSettings, NotificationContext, STATE, (router,), (send_due,)
+)
 
 
 def main() -> None:

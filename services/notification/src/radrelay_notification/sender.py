@@ -50,18 +50,24 @@ class NotificationContext(Context[NotificationSettings]):
 
 
 async def send_due(context: NotificationContext) -> None:
-    """Send until cancelled; deliveries side by side, STAT first."""
-    async with asyncio.TaskGroup() as group:
+    """Send until cancelled, deliveries side by side, STAT first; then let those under way come to their end."""
+    sending: set[asyncio.Task[None]] = set()
+    try:
         while True:
             context.wake.clear()
             for delivery in await due(context):
                 context.under_way.add(delivery.id)
-                group.create_task(send_one(delivery, context))
+                task = asyncio.create_task(send_one(delivery, context), name=f"send {delivery.id}")
+                sending.add(task)
+                task.add_done_callback(sending.discard)
             try:
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await context.wake.wait()
             except TimeoutError:
                 pass
+    finally:
+        if sending:
+            await asyncio.wait(sending, timeout=context.settings.drain_seconds)
 
 
 async def due(context: NotificationContext) -> list[Delivery]:
@@ -103,8 +109,9 @@ async def postpone(delivery: Delivery, context: NotificationContext) -> None:
 async def attempt(delivery: Delivery, context: NotificationContext) -> None:
     """Take, compose, post, remember, all in the trace of the event that asked for it."""
     now = context.clock()
-    taken = await context.store.change(Delivery, delivery.id, partial(domain.taken, now=now))
-    if taken is None or taken.next_at != domain.moment(now + domain.SENDING):
+    until = now + context.settings.attempt_lasts
+    taken = await context.store.change(Delivery, delivery.id, partial(domain.taken, now=now, until=until))
+    if taken is None or taken.next_at != domain.moment(until):
         return
     parent = PROPAGATOR.extract({"traceparent": taken.traceparent}) if taken.traceparent else None
     with context.telemetry.span(f"deliver {taken.type}", parent=parent):

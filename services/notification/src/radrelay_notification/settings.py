@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import IPvAnyNetwork, SecretStr
 
 from radrelay_shared.settings import ServiceSettings
@@ -16,3 +18,8 @@ class NotificationSettings(ServiceSettings):
     ] = ()  # private networks that hospitals are in; plain HTTP only there
     webhook_seconds: float = 20
     webhooks_at_once: int = 16
+
+    @property
+    def attempt_lasts(self) -> timedelta:
+        """How long an attempt owns its delivery: after that its process is thought dead, and another one tries."""
+        return 2 * timedelta(seconds=self.vault_seconds + self.webhook_seconds)

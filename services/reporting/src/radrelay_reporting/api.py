@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 
 from radrelay_reporting import domain
-from radrelay_reporting.domain import Addendum, Case, Draft, Publication, Status, Version, found
+from radrelay_reporting.domain import Addendum, Case, Draft, Publication, Status, Version, expected, found
 from radrelay_reporting.fhir import diagnostic_report, encoded
 from radrelay_shared.http import context_of
 from radrelay_shared.security import Principal, Role, require
@@ -33,8 +34,8 @@ async def report(study: StudyKey, caller: Reader, context: Ctx) -> dict[str, Any
 
 @router.put("/{study}")
 async def draft(study: StudyKey, text: Draft, caller: Radiologist, context: Ctx) -> dict[str, str]:
-    """Save what is written so far; nobody else sees it."""
-    await visible(study, caller, context)
+    """Save what is written so far; nobody else sees it. 503 until the claim is known here, a moment after it was made."""
+    await visible(study, caller, context, expected)
     await context.store.change(Case, study, partial(domain.drafted, radiologist=caller.subject, draft=text))
     return {"study": study, "status": "draft"}
 
@@ -62,9 +63,9 @@ async def addendum(study: StudyKey, text: Addendum, caller: Radiologist, context
     return await publish(case, domain.next_addendum(case, caller.subject, text, context.clock()), context)
 
 
-async def visible(study: str, caller: Principal, context: Ctx) -> Case:
+async def visible(study: str, caller: Principal, context: Ctx, there: Callable[[Case | None], Case] = found) -> Case:
     """The case, if the caller sees its site; otherwise as if it were not there."""
-    case = found(await context.store.read(Case, study))
+    case = there(await context.store.read(Case, study))
     caller.must_see(case.site, "study of this key")
     return case
 

@@ -139,6 +139,13 @@ def found(case: Case | None) -> Case:
     return case
 
 
+def expected(case: Case | None) -> Case:
+    """The case; before the first assignment event has come, the caller's own claim may be on its way here."""
+    if case is None:
+        raise Retryable("nobody's claim on this study is known here yet; claim it, or try again in a moment")
+    return case
+
+
 def may_write(case: Case, radiologist: str) -> None:
     """Only the holder of the claim writes, and only until the report is signed."""
     if case.signed:

@@ -23,7 +23,10 @@ Uid = Annotated[str, Path(max_length=64, description="a DICOM UID")]
 
 def own_sites(caller: Principal) -> list[Where]:
     """The condition that keeps a search to the caller's sites."""
-    return [] if EVERY_SITE in caller.sites else [In("site", tuple(sorted(caller.sites)))]
+    if EVERY_SITE in caller.sites:
+        return []
+    sites = tuple(sorted(caller.sites))
+    return [Eq("site", sites[0]) if len(sites) == 1 else In("site", sites)]
 
 
 async def visible_study(study: str, caller: Reader, context: Ctx) -> Study:
@@ -47,5 +50,6 @@ async def visible_series(series: Uid, study: VisibleStudy, context: Ctx) -> Seri
 VisibleSeries = Annotated[Series, Depends(visible_series)]
 
 
-async def every_series(study: Study, context: StorageContext) -> list[Series]:
-    return await context.store.find(Series, [Eq("study", study.study)], limit=SERIES_LIMIT)
+async def every_series(study: str, context: StorageContext) -> list[Series]:
+    """The series of the study of this key."""
+    return await context.store.find(Series, [Eq("study", study)], limit=SERIES_LIMIT)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -90,9 +92,17 @@ MATCHED: dict[Level, tuple[str, ...]] = {
         "Laterality",
         "PerformedProcedureStepStartDate",
         "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence.ScheduledProcedureStepID",
+        "RequestAttributesSequence.RequestedProcedureID",
     ),
     Level.INSTANCE: ("SOPClassUID", "SOPInstanceUID", "InstanceNumber"),
 }
+
+
+# Attributes of several values: their texts are kept with a backslash around each, and any of them may match.
+SEVERAL = frozenset(name for names in MATCHED.values() for name in names if "." in name) | {"ModalitiesInStudy"}
+
+LONGEST_PATH = 8  # sequences within sequences
 
 
 def down_to(level: Level) -> list[Level]:
@@ -101,6 +111,7 @@ def down_to(level: Level) -> list[Level]:
     return levels[: levels.index(level) + 1]
 
 
+@cache
 def tag(keyword: str) -> str:
     """A known keyword's tag: `StudyDate` is `00080020`."""
     found = tag_for_keyword(keyword)
@@ -109,8 +120,21 @@ def tag(keyword: str) -> str:
     return f"{found:08X}"
 
 
+def vr(name: str) -> str:
+    """The value representation of the attribute at the end of a path of keywords."""
+    return str(dictionary_VR(tag(name.rpartition(".")[2])))
+
+
 def keyword(name: str) -> str | None:
-    """The keyword of an attribute that a query names by keyword or tag; None if there is no such attribute."""
+    """The path of keywords of an attribute that a query names by keywords or tags; None if there is no such attribute.
+
+    `00400275.00400009` is `RequestAttributesSequence.ScheduledProcedureStepID` (PS3.18 §8.3.4.1).
+    """
+    steps = [one_keyword(step) for step in name.split(".", LONGEST_PATH)]
+    return None if None in steps else ".".join(filter(None, steps))
+
+
+def one_keyword(name: str) -> str | None:
     if tag_for_keyword(name) is not None:
         return name
     try:
@@ -121,8 +145,7 @@ def keyword(name: str) -> str | None:
 
 def element(name: str, *values: Any) -> Element:
     """The attribute's element with these values."""
-    vr = dictionary_VR(tag(name))
-    return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
+    return {"vr": vr(name), "Value": list(values)} if values else {"vr": vr(name)}
 
 
 def pick(instance: Mapping[str, Element], keywords: Iterable[str]) -> Attributes:
@@ -130,20 +153,68 @@ def pick(instance: Mapping[str, Element], keywords: Iterable[str]) -> Attributes
     return {key: instance[key] for key in map(tag, keywords) if key in instance}
 
 
-def text(found: Element) -> str | None:
-    """An element's values as a query would write them, joined by backslash; None without a value."""
-    values = [each.get("Alphabetic") if isinstance(each, dict) else each for each in found.get("Value", ())]
-    return "\\".join("" if each is None else str(each) for each in values) or None
+# ── matching ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def searchable(attributes: Mapping[str, Element], level: Level) -> dict[str, str]:
-    """What can be matched, flat: keyword → text."""
-    names = [name for each in down_to(level) for name in MATCHED[each]]
-    found = {name: text(attributes.get(tag(name), {})) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+def folded(name: str) -> str:
+    """A person's name as it is matched: without case, accents and empty components at the end (PS3.4 §C.2.2.2.1)."""
+    letters = unicodedata.normalize("NFKD", name.rstrip("^ "))
+    return "".join(each for each in letters if not unicodedata.combining(each)).casefold()
+
+
+def full_time(time: str) -> str:
+    """HHMMSS with the fraction that there is: `1030` is `103000`, `103000.500000` is `103000.5`."""
+    seconds, _, fraction = time.partition(".")
+    fraction = fraction.rstrip("0")
+    return seconds.ljust(6, "0") + (f".{fraction}" if fraction else "")
+
+
+def unchanged(value: str) -> str:
+    return value
+
+
+NORMAL: dict[str, Callable[[str], str]] = {"PN": folded, "TM": full_time}
+
+
+def normal(name: str, value: str) -> str:
+    """A value as both sides of a match write it."""
+    return NORMAL.get(vr(name), unchanged)(value)
+
+
+def key_of(name: str) -> str:
+    """The field under `keys` that holds an attribute's text."""
+    return name.replace(".", "_")
+
+
+def texts(attributes: Mapping[str, Any], name: str) -> Iterator[str]:
+    """The attribute's values as a query would write them, in every item of the sequences on the path."""
+    first, _, rest = name.partition(".")
+    for value in attributes.get(tag(first), {}).get("Value", ()):
+        if rest:
+            yield from texts(value, rest)
+        else:
+            plain = value.get("Alphabetic") if isinstance(value, dict) else value
+            yield "" if plain is None else normal(name, str(plain))
+
+
+def one_of(values: Iterable[str]) -> str:
+    """Several values in one text, each between backslashes."""
+    return "\\" + "".join(f"{value}\\" for value in values)
+
+
+def searchable(attributes: Mapping[str, Element], level: Level, *, only: bool = False) -> dict[str, str]:
+    """What can be matched, flat: attribute → text; with the levels above unless `only` this one counts."""
+    found = {}
+    for name in (name for each in ([level] if only else down_to(level)) for name in MATCHED[each]):
+        values = list(texts(attributes, name))
+        if any(values):
+            found[key_of(name)] = one_of(values) if name in SEVERAL else "\\".join(values)
+    if "StudyDate" in found and "StudyTime" in found:
+        found["StudyDateTime"] = found["StudyDate"] + found["StudyTime"]
+    return found
 
 
 def kept(instance: Mapping[str, Element], level: Level) -> Attributes:
     """What a study's or series' document keeps of its first instance."""
     names = [name for each in down_to(level) for name in (*RETURNED[each], *KEPT[each], *MATCHED[each])]
-    return pick(instance, names)
+    return pick(instance, (name.partition(".")[0] for name in names))

@@ -1,19 +1,21 @@
 """Studies and series as documents: what a search needs, and in which batches the bytes lie.
 
-Lists of instances are not here: they lie in manifests and metadata beside the packs. All totals are derived
-from the batches, so that batches may come late, twice and in any order.
+Lists of instances are not here: they lie in manifests and metadata beside the packs. Totals are those of all batches
+together, so that batches may come late, twice and in any order, and an instance that comes again counts once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.errors import Conflict
 from radrelay_shared.events import StudyAnonymized, StudyFacts, StudyStored
 from radrelay_shared.ports import Index
-from radrelay_storage.attributes import Attributes, Level, kept, searchable
+from radrelay_storage.attributes import Attributes, Level, kept, one_of, searchable
 
 
 class Frozen(BaseModel):
@@ -43,6 +45,7 @@ class StoredSeries(Frozen):
     modality: str
     where: SeriesBatch
     first: Attributes
+    uids: frozenset[str]  # its SOP instances
 
 
 class Series(Aggregate):
@@ -50,6 +53,8 @@ class Series(Aggregate):
     indexes: ClassVar[tuple[Index, ...]] = (
         Index("series", ("study",)),
         Index("series", ("site",)),
+        Index("series", ("series_instance_uid",)),
+        Index("series", ("keys.PatientID",)),
     )
 
     site: str
@@ -60,10 +65,12 @@ class Series(Aggregate):
     attributes: Attributes
     keys: dict[str, str]  # searchable text by keyword
     batches: tuple[SeriesBatch, ...]
+    instances: int  # different ones
 
     @property
-    def instances(self) -> int:
-        return sum(each.instances for each in self.batches)
+    def repeats(self) -> bool:
+        """Whether an instance of one batch came again in another."""
+        return self.instances != sum(each.instances for each in self.batches)
 
 
 class Study(Aggregate):
@@ -86,10 +93,7 @@ class Study(Aggregate):
     attributes: Attributes
     keys: dict[str, str]
     batches: tuple[StudyBatch, ...]
-
-    @property
-    def instances(self) -> int:
-        return sum(each.instances for each in self.batches)
+    instances: int  # different ones
 
     @property
     def series(self) -> int:
@@ -100,10 +104,18 @@ def series_key(study: str, series_instance_uid: str) -> str:
     return f"{study}.{series_instance_uid}"
 
 
-def store_series(series: Series | None, stored: StoredSeries, event: StudyAnonymized) -> Decision[Series] | None:
-    """Add a batch to its series; what an earlier stored batch said of the series stays."""
-    if series and stored.where.batch in {each.batch for each in series.batches}:
+def store_series(
+    series: Series | None, stored: StoredSeries, others: Mapping[int, frozenset[str]], event: StudyAnonymized
+) -> Decision[Series] | None:
+    """Add a batch to its series; what an earlier stored batch said of the series stays.
+
+    `others` are the SOP instances of the batches that the series has; `Conflict` if it has got one more since.
+    """
+    known = {each.batch for each in series.batches} if series else set()
+    if stored.where.batch in known:
         return None
+    if known - others.keys():
+        raise Conflict(f"another batch of {event.study} was stored at the same time; this one comes again")
     attributes = kept(stored.first, Level.SERIES) | (series.attributes if series else {})
     batches = (*(series.batches if series else ()), stored.where)
     return Decision(
@@ -116,12 +128,19 @@ def store_series(series: Series | None, stored: StoredSeries, event: StudyAnonym
             attributes=attributes,
             keys=searchable(attributes, Level.SERIES),
             batches=tuple(sorted(batches, key=lambda each: each.batch)),
+            instances=len(stored.uids.union(*others.values())),
         )
     )
 
 
-def store_study(study: Study | None, stored: list[StoredSeries], event: StudyAnonymized) -> Decision[Study] | None:
-    """Add a batch whose series are stored, and say so: once per batch, whatever comes again or late."""
+def store_study(
+    study: Study | None, stored: list[StoredSeries], instances: int, event: StudyAnonymized
+) -> Decision[Study] | None:
+    """Add a batch whose series are stored, and say so: once per batch, whatever comes again or late.
+
+    `instances` are those of all the study's series as they were just read: a count that only grows, so that the
+    larger one is right when batches are stored side by side.
+    """
     if study and event.batch in {each.batch for each in study.batches}:
         return None
     attributes = study.attributes if study else {}
@@ -134,16 +153,18 @@ def store_study(study: Study | None, stored: list[StoredSeries], event: StudyAno
         instances=sum(each.where.instances for each in stored),
     )
     batches = (*(study.batches if study else ()), batch)
+    modalities = union(study.modalities if study else (), [each.modality for each in stored])
     state = Study(
         site=event.site,
         study=event.study,
         study_instance_uid=event.study_instance_uid,
         received_at=min(event.received_at, study.received_at) if study else event.received_at,
-        modalities=union(study.modalities if study else (), [each.modality for each in stored]),
+        modalities=modalities,
         body_parts=union(study.body_parts if study else (), event.body_parts),
         attributes=attributes,
-        keys=searchable(attributes, Level.STUDY),
+        keys=searchable(attributes, Level.STUDY) | {"ModalitiesInStudy": one_of(modalities)},
         batches=tuple(sorted(batches, key=lambda each: each.batch)),
+        instances=max(instances, study.instances if study else 0),
     )
     return Decision(state, [stored_event(state, event)])
 

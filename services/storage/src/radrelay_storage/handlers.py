@@ -6,6 +6,7 @@ from functools import partial
 
 from radrelay_shared.events import Envelope, StudyAnonymized
 from radrelay_storage import domain
+from radrelay_storage.access import every_series
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series, Study, series_key
 
@@ -15,10 +16,13 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
 
     Broken off in between, it is repeated whole; what is already there stays as it is.
     """
-    event = envelope.data
+    event, store = envelope.data, context.store
     stored = await context.shelf.batch(event.manifest)
     for each in stored:
         key = series_key(event.study, each.series_instance_uid)
-        await context.store.change(Series, key, partial(domain.store_series, stored=each, event=event))
-    decide = partial(domain.store_study, stored=stored, event=event)
-    await context.store.change(Study, event.study, decide, because=envelope)
+        before = await store.read(Series, key)
+        others = await context.shelf.uids(before) if before else {}
+        await store.change(Series, key, partial(domain.store_series, stored=each, others=others, event=event))
+    instances = sum(each.instances for each in await every_series(event.study, context))
+    decide = partial(domain.store_study, stored=stored, instances=instances, event=event)
+    await store.change(Study, event.study, decide, because=envelope)

@@ -1,9 +1,9 @@
-"""multipart/related answers (RFC 2387, PS3.18 §8.6.1.2), streamed part by part."""
+"""multipart/related answers (RFC 2387, PS3.18 §8.6.1.2) and answers of a single part, streamed."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from fastapi.responses import StreamingResponse
@@ -15,16 +15,22 @@ class Part:
     body: AsyncIterator[bytes]
 
 
-async def multipart_response(parts: AsyncIterator[Part], media_type: str) -> StreamingResponse:
-    """An answer whose first part is known to be good before the status is sent, so that errors are still errors.
+async def answer(
+    parts: AsyncIterator[Part], media_type: str, headers: Mapping[str, str], *, alone: bool
+) -> StreamingResponse:
+    """The parts as multipart/related, or the only one `alone`.
 
-    A later part that fails ends the connection without the final boundary: the client knows that it lacks something.
+    The first part is known to be good before the status is sent, so that errors are still errors. A later part that
+    fails ends the connection without the final boundary: the client knows that it lacks something.
     """
+    if alone:
+        part = await anext(parts)
+        return StreamingResponse(part.body, media_type=part.content_type, headers=dict(headers))
     boundary = secrets.token_hex(16)
     stream = encode(parts, boundary)
     start = await anext(stream)
     content_type = f'multipart/related; type="{media_type}"; boundary={boundary}'
-    return StreamingResponse(joined(start, stream), media_type=content_type)
+    return StreamingResponse(joined(start, stream), media_type=content_type, headers=dict(headers))
 
 
 async def encode(parts: AsyncIterator[Part], boundary: str) -> AsyncIterator[bytes]:
@@ -39,3 +45,7 @@ async def joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
     yield start
     async for piece in rest:
         yield piece
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -13,6 +13,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from radrelay_storage.pixels import convertible, decodable
 from radrelay_storage.problems import NotAcceptable
 
 DICOM = "application/dicom"
@@ -65,15 +66,23 @@ class MediaRange:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameForm:
-    """How frames are sent: the part's media type and the transfer syntax of its bytes."""
+class Form:
+    """How instances or frames are sent: the media type and transfer syntax of their bytes, in parts or as one body."""
 
     media_type: str
     transfer_syntax: str
+    alone: bool = False  # without multipart/related around it
+    transcoded: bool = False  # these are not the bytes that are stored
 
     @property
     def content_type(self) -> str:
         return f"{self.media_type}; transfer-syntax={self.transfer_syntax}"
+
+
+def takes_gzip(header: str | None) -> bool:
+    """Whether the Accept-Encoding header takes gzip (RFC 9110 §12.5.3)."""
+    weights = {each.name: each.quality for each in map(media_range, (header or "").split(","))}
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
 def accepted(header: str | None) -> list[MediaRange]:
@@ -83,7 +92,7 @@ def accepted(header: str | None) -> list[MediaRange]:
 
 
 def media_range(entry: str) -> MediaRange:
-    name, *rest = (piece.strip() for piece in re.findall(r'(?:[^;"]|"[^"]*")+', entry))
+    name, *rest = [piece.strip() for piece in re.findall(r'(?:[^;"]|"[^"]*")+', entry)] or [""]
     split = (piece.partition("=") for piece in rest)
     parameters = {key.strip().lower(): value.strip().strip('"') for key, _, value in split}
     try:
@@ -117,51 +126,61 @@ def single(header: str | None, offered: tuple[str, ...], problem: str) -> str:
     raise NotAcceptable(problem)
 
 
-def multipart(header: str | None) -> Iterator[MediaRange]:
-    """The ranges that a multipart/related answer can meet; any type at all accepts any part, as stored."""
+def ranges(header: str | None, *, one: bool) -> Iterator[tuple[MediaRange, bool]]:
+    """The ranges that an answer of DICOM parts can meet, and whether it goes without multipart/related around it.
+
+    Any type at all accepts any part, as stored. A single part by its own name is for answers of `one` part.
+    """
     for each in accepted(header):
         if each.name == "multipart/related":
-            yield each
+            yield each, False
         elif covers(each.name, "multipart/related"):
-            yield MediaRange("multipart/related", "*/*", "*", each.quality)
+            yield MediaRange("multipart/related", "*/*", "*", each.quality), False
+        elif one:
+            yield MediaRange(each.name, each.name, each.transfer_syntax, each.quality), True
 
 
-def check_instances(header: str | None, stored: set[str]) -> None:
-    """Return if instances of these transfer syntaxes can be sent as they are stored; raise `NotAcceptable` if not.
+def instance_form(header: str | None, stored: str, *, one: bool) -> Form:
+    """How to send an instance of this transfer syntax: as it is stored if the client lets that be; else transcoded.
 
-    A range that names no transfer syntax accepts the stored one.
+    A range that names no transfer syntax accepts the stored one. Raises `NotAcceptable` if neither is possible.
     """
-    ranges = [each for each in multipart(header) if covers(each.part, DICOM)]
-    if not ranges:
+    found = [(each, alone) for each, alone in ranges(header, one=one) if covers(each.part, DICOM)]
+    for each, alone in found:
+        if each.transfer_syntax in (None, "*", stored):
+            return Form(DICOM, stored, alone)
+    for each, alone in found:
+        if each.transfer_syntax == ExplicitVRLittleEndian and convertible(stored):
+            return Form(DICOM, ExplicitVRLittleEndian, alone, transcoded=True)
+    if not found:
         raise NotAcceptable('instances are sent as multipart/related; type="application/dicom"')
-    allowed = {each.transfer_syntax or "*" for each in ranges}
-    missing = stored - allowed
-    if "*" not in allowed and missing:
-        raise NotAcceptable(f"stored as {', '.join(sorted(missing))} and not transcoded; accept transfer-syntax=*")
+    also = f" or {ExplicitVRLittleEndian}" if convertible(stored) and stored != ExplicitVRLittleEndian else ""
+    raise NotAcceptable(f"stored as {stored}; accept transfer-syntax={stored}{also} or *")
 
 
-def frame_form(header: str | None, stored: str) -> FrameForm:
-    """How to send frames of an instance with this transfer syntax; `NotAcceptable` if they would need transcoding."""
-    if stored in WHOLE_ONLY:
-        raise NotAcceptable(f"single frames of transfer syntax {stored} are not served; retrieve the instance")
+def frame_form(header: str | None, stored: str, *, one: bool = False) -> Form:
+    """How to send frames of an instance with this transfer syntax; `NotAcceptable` if they cannot be sent so."""
     offered = frame_forms(stored)
-    for each in multipart(header):
+    for each, alone in ranges(header, one=one):
         for form in offered:
             if covers(each.part, form.media_type) and syntax_suits(each, form):
-                return form
+                return replace(form, alone=alone)
     names = " or ".join(f'type="{form.media_type}"; transfer-syntax={form.transfer_syntax}' for form in offered)
-    raise NotAcceptable(f"the frames are stored, and sent, as multipart/related; {names}")
+    raise NotAcceptable(f"these frames are sent as multipart/related; {names}")
 
 
-def frame_forms(stored: str) -> list[FrameForm]:
-    """The names under which the stored frames may go: their own, then plain bytes of a named transfer syntax."""
+def frame_forms(stored: str) -> list[Form]:
+    """The forms in which frames may go: under their own name, then as plain bytes, as stored or else decoded."""
     if stored in NATIVE:
-        return [FrameForm(OCTETS, ExplicitVRLittleEndian)]
-    own = [FrameForm(FRAME_TYPES[stored], stored)] if stored in FRAME_TYPES else []
-    return [*own, FrameForm(OCTETS, stored)]
+        return [Form(OCTETS, ExplicitVRLittleEndian)]
+    if stored in WHOLE_ONLY:
+        return [Form(OCTETS, ExplicitVRLittleEndian, transcoded=True)]
+    own = [Form(FRAME_TYPES[stored], stored)] if stored in FRAME_TYPES else []
+    decoded = [Form(OCTETS, ExplicitVRLittleEndian, transcoded=True)] if decodable(stored) else []
+    return [*own, Form(OCTETS, stored), *decoded]
 
 
-def syntax_suits(wanted: MediaRange, form: FrameForm) -> bool:
+def syntax_suits(wanted: MediaRange, form: Form) -> bool:
     """Plain bytes are explicit little endian unless another syntax is asked for (PS3.18 §8.7.3.5.2)."""
     if wanted.transfer_syntax is not None:
         return wanted.transfer_syntax in ("*", form.transfer_syntax)

@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import translate
 
-from pydicom.datadict import dictionary_VR
-
-from radrelay_shared.ports import Eq, Has, In, Range, Where, Wildcard
-from radrelay_storage.attributes import MATCHED, Level, down_to, keyword, tag
+from radrelay_shared.ports import Eq, In, Range, Where, Wildcard
+from radrelay_storage.attributes import MATCHED, SEVERAL, Level, down_to, key_of, keyword, normal, vr
 from radrelay_storage.problems import BadQuery
 
 DEFAULT_LIMIT = 100
 MOST = 1000  # answers to one request
+MOST_VALUES = 1000  # of one attribute
+MOST_MODALITIES = 16
 DATE = re.compile(r"\d{8}")
 TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 UID = re.compile(r"[0-9.]{1,64}")
 LATEST_TIME = "235959.999999"
-LONGEST_TEXT = 64  # PS3.5 §6.2: no text that can be matched here is longer, but for lists of UIDs
-OF_INSTANCES = {f"keys.{name}" for name in MATCHED[Level.INSTANCE]}
+LONGEST_TEXT = 64  # PS3.5 §6.2: no text that can be matched here is longer, but for lists
+EMPTY = '""'  # with emptyvaluematching, what has no value
+OF_INSTANCES = {f"keys.{key_of(name)}" for name in MATCHED[Level.INSTANCE]}
+OPTIONS = {
+    "limit": str(DEFAULT_LIMIT),
+    "offset": "0",
+    "fuzzymatching": "false",
+    "emptyvaluematching": "false",
+    "multiplevaluematching": "false",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,8 @@ class Query:
     """What is searched for, and which attributes and how many answers are wanted."""
 
     where: tuple[Where, ...] = ()  # on documents
-    instances: tuple[Eq | In, ...] = ()  # on an instance's own attributes
+    modalities: tuple[Where, ...] = ()  # on studies; any of them is enough
+    instances: tuple[Where, ...] = ()  # on an instance's own attributes
     include: frozenset[str] = frozenset()  # keywords
     everything: bool = False  # includefield=all
     fuzzy: bool = False
@@ -37,52 +47,57 @@ class Query:
 
 def parse(parameters: Iterable[tuple[str, str]], level: Level) -> Query:
     """The query of these URL parameters; raises `BadQuery` for whatever is unknown or malformed."""
-    where: list[Where] = []
-    include: set[str] = set()
-    options = {"limit": str(DEFAULT_LIMIT), "offset": "0", "fuzzymatching": "false"}
+    options, include, values = dict(OPTIONS), set[str](), dict[str, str]()
     for name, value in parameters:
         if name in options:
             options[name] = value
         elif name == "includefield":
             include.update(fields(value))
-        elif condition := match_on(name, value, level):
-            where.append(condition)
+        else:
+            values[matched(name, level)] = value
+    empty, several = truth("emptyvaluematching", options), truth("multiplevaluematching", options)
+    wanted = {name: value for name, value in values.items() if value not in ("", "*")}
+    modalities = any_modality(wanted.pop("ModalitiesInStudy", ""))
+    where = (*moments(wanted), *(match_on(name, value, empty, several) for name, value in wanted.items()))
     return Query(
         where=tuple(each for each in where if each.path not in OF_INSTANCES),
-        instances=tuple(each for each in where if isinstance(each, Eq | In) and each.path in OF_INSTANCES),
+        modalities=modalities,
+        instances=tuple(each for each in where if each.path in OF_INSTANCES),
         include=frozenset(include - {"all"}),
         everything="all" in include,
-        fuzzy=options["fuzzymatching"] == "true",
-        limit=min(natural("limit", options["limit"]), MOST),
-        offset=natural("offset", options["offset"]),
+        fuzzy=truth("fuzzymatching", options),
+        limit=min(natural("limit", options), MOST),
+        offset=natural("offset", options),
     )
 
 
-def natural(name: str, value: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", value):
+def natural(name: str, options: Mapping[str, str]) -> int:
+    if not re.fullmatch(r"\d{1,9}", options[name]):
         raise BadQuery(f"{name} must be a whole number, 0 or more")
-    return int(value)
+    return int(options[name])
+
+
+def truth(name: str, options: Mapping[str, str]) -> bool:
+    if options[name] not in ("true", "false"):
+        raise BadQuery(f"{name} is true or false")
+    return options[name] == "true"
 
 
 def fields(value: str) -> list[str]:
+    """The attributes that includefield names; of one inside a sequence, the sequence."""
     names = value.split(",")
-    known = ["all" if name == "all" else keyword(name.rpartition(".")[2]) for name in names]
+    known = ["all" if name == "all" else keyword(name) for name in names]
     if None in known:
         raise BadQuery("includefield names an attribute that DICOM does not have; use a keyword, a tag, or all")
-    return [name for name in known if name]
+    return [name.partition(".")[0] for name in known if name]
 
 
-def match_on(name: str, value: str, level: Level) -> Where | None:
-    """One attribute's condition; None for an empty value, which matches everything (PS3.4 §C.2.2.2.3)."""
+def matched(name: str, level: Level) -> str:
+    """The attribute that a parameter names; `BadQuery` if a search at this level cannot match on it."""
     known = keyword(name)
-    if known == "ModalitiesInStudy" and level is Level.STUDY:
-        return modality(value) if value else None
-    if known is None or known not in {each for one in down_to(level) for each in MATCHED[one]}:
-        raise BadQuery(f"a search for {level} here cannot match on this parameter: {printable(name)}")
-    if not value:
-        return None
-    matching = MATCHING.get(dictionary_VR(tag(known)), any_text)
-    return matching(f"keys.{known}", value)
+    if known in {"ModalitiesInStudy", *(each for one in down_to(level) for each in MATCHED[one])}:
+        return str(known)
+    raise BadQuery(f"a search for {level} here cannot match on this parameter: {printable(name)}")
 
 
 def printable(name: str) -> str:
@@ -90,60 +105,101 @@ def printable(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) else "(not a name)"
 
 
-def modality(value: str) -> Where:
-    if re.search(r"[,\\]", value):
-        raise BadQuery("ModalitiesInStudy takes one modality at a time here")
-    if re.search(r"[*?]", value):
-        raise BadQuery("ModalitiesInStudy takes no wildcard here")
-    return Has("modalities", value)
+def any_modality(value: str) -> tuple[Where, ...]:
+    """One condition for each modality; a study with any of them matches (PS3.4 §C.2.2.2.1)."""
+    values = re.split(r"[,\\]", value)
+    if len(values) > MOST_MODALITIES or not all(re.fullmatch(r"[A-Z0-9_ *?]{1,16}", each) for each in values if value):
+        raise BadQuery(f"ModalitiesInStudy is CT, or a list as CT,MR of at most {MOST_MODALITIES}")
+    return tuple(any_text("ModalitiesInStudy", each) for each in values if each)
 
 
-def any_text(path: str, value: str) -> Where:
-    """Wildcard matching if there is a wildcard, else single value matching; case decides."""
+def moments(wanted: dict[str, str]) -> list[Where]:
+    """A range of dates and a range of times together are one range of moments (PS3.4 §C.2.2.2.5)."""
+    date, time = wanted.get("StudyDate", ""), wanted.get("StudyTime", "")
+    if "-" not in date or "-" not in time:
+        return []
+    dates, times = span("StudyDate", wanted.pop("StudyDate")), span("StudyTime", wanted.pop("StudyTime"))
+    if not isinstance(dates, Range) or not isinstance(times, Range):
+        raise BadQuery("a range has a hyphen between its ends")
+    low = f"{dates.low}{times.low or ''}" if dates.low else None
+    high = f"{dates.high}{times.high or LATEST_TIME}" if dates.high else None
+    return [Range("keys.StudyDateTime", low, high)]
+
+
+def match_on(name: str, value: str, empty: bool, several: bool) -> Where:  # noqa: FBT001  two options of the query
+    """One attribute's condition."""
+    path = f"keys.{key_of(name)}"
+    if empty and value == EMPTY:
+        return Eq(path, None)
+    if vr(name) == "UI":
+        return uids(path, value)
+    if several and re.search(r"[,\\]", value) and name not in SEVERAL:
+        return In(path, tuple(plain(name, each) for each in re.split(r"[,\\]", value)[:MOST_VALUES]))
+    return MATCHING.get(vr(name), any_text)(name, value)
+
+
+def plain(name: str, value: str) -> str:
+    found = MATCHING.get(vr(name), any_text)(name, value)
+    if not isinstance(found, Eq):
+        raise BadQuery("a list of values has no ranges and no wildcards")
+    return str(found.value)
+
+
+def any_text(name: str, value: str) -> Where:
+    """Wildcard matching if there is a wildcard, else single value matching; case decides, but not in names."""
     if len(value) > LONGEST_TEXT:
         raise BadQuery(f"a value to match has at most {LONGEST_TEXT} characters")
-    return Wildcard(path, value) if "*" in value or "?" in value else Eq(path, value)
+    path, wanted = f"keys.{key_of(name)}", normal(name, value)
+    if name in SEVERAL:
+        return Wildcard(path, f"*\\{wanted}\\*")
+    return Wildcard(path, wanted) if "*" in wanted or "?" in wanted else Eq(path, wanted)
 
 
-def number(path: str, value: str) -> Where:
+def number(name: str, value: str) -> Where:
     if not re.fullmatch(r"[+-]?\d{1,11}", value):
         raise BadQuery("a whole number is expected")
-    return Eq(path, str(int(value)))
+    return Eq(f"keys.{name}", str(int(value)))
 
 
-def uid_list(path: str, value: str) -> Where:
+def uids(path: str, value: str) -> Where:
     """List of UID matching: separated by comma or backslash."""
-    uids = re.split(r"[,\\]", value)
-    if not all(map(UID.fullmatch, uids)):
-        raise BadQuery("a UID has digits and dots only, at most 64; a list is separated by commas")
-    return In(path, tuple(uids)) if len(uids) > 1 else Eq(path, value)
+    listed = re.split(r"[,\\]", value)
+    if len(listed) > MOST_VALUES or not all(map(UID.fullmatch, listed)):
+        raise BadQuery(f"a UID has digits and dots only; a list of at most {MOST_VALUES} is separated by commas")
+    return In(path, tuple(listed)) if len(listed) > 1 else Eq(path, value)
 
 
-def date(path: str, value: str) -> Where:
-    """A date, or a range with one end open at most: 20250101-20250131, -20250131, 20250101-."""
-    return span(path, value, DATE, "a date is YYYYMMDD, a range of dates YYYYMMDD-YYYYMMDD", lambda high: high)
+def span(name: str, value: str) -> Where:
+    """A date or time, or a range with one end open at most: 20250101-20250131, -20250131, 0800-.
 
-
-def time(path: str, value: str) -> Where:
-    """A time or a range; an end of less precision means its last moment, so 1030 ends at 10:30:59.999999."""
-    problem = "a time is HHMMSS, a range of times HHMMSS-HHMMSS"
-    return span(path, value, TIME, problem, lambda high: high + LATEST_TIME[len(high) :])
-
-
-def span(path: str, value: str, form: re.Pattern[str], problem: str, last: Callable[[str], str]) -> Where:
+    An end of less precision means its last moment, so that 1030 ends at 10:30:59.999999.
+    """
+    form, problem = FORMS[vr(name)]
     low, dash, high = value.partition("-")
     ends = [end for end in (low, high) if end]
     if not ends or not all(map(form.fullmatch, ends)):
         raise BadQuery(problem)
     if not dash:
-        return Eq(path, low)
-    return Range(path, low or None, last(high) if high else None)
+        return Eq(f"keys.{name}", normal(name, low))
+    last = high + LATEST_TIME[len(high) :] if high and form is TIME else high
+    return Range(f"keys.{name}", normal(name, low) if low else None, last or None)
 
 
-MATCHING: dict[str, Callable[[str, str], Where]] = {"UI": uid_list, "DA": date, "TM": time, "IS": number}
+FORMS = {
+    "DA": (DATE, "a date is YYYYMMDD, a range of dates YYYYMMDD-YYYYMMDD"),
+    "TM": (TIME, "a time is HHMMSS, a range of times HHMMSS-HHMMSS"),
+}
+MATCHING: dict[str, Callable[[str, str], Where]] = {"DA": span, "TM": span, "IS": number}
 
 
-def holds(condition: Eq | In, keys: Mapping[str, str]) -> bool:
+def holds(condition: Where, keys: Mapping[str, str]) -> bool:
     """Whether an instance's searchable text meets the condition; documents are matched by their adapter."""
     value = keys.get(condition.path.removeprefix("keys."))
-    return value in condition.values if isinstance(condition, In) else value == condition.value
+    match condition:
+        case In(values=values):
+            return value in values
+        case Eq(value=wanted):
+            return value == wanted
+        case Wildcard(pattern=pattern):
+            return value is not None and re.fullmatch(translate(pattern.replace("[", "[[]")), value) is not None
+    raise TypeError(f"{type(condition).__name__} is no condition on an instance")

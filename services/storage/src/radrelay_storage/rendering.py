@@ -6,21 +6,20 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import get_nr_frames
 
 from radrelay_shared.errors import NotFound
-from radrelay_storage.frames import UNREADABLE
+from radrelay_storage.pixels import Array, decode
 from radrelay_storage.problems import BadQuery, NotAcceptable
 
-Array = Any  # a numpy array: rows x columns, or rows x columns x 3
+MOST_PIXELS = 8192  # of a picture's side
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,27 @@ class Window:
     center: float
     width: float
     function: str = "LINEAR"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewport:
+    """How large a picture may be, and which part of the image it shows: all of it without a `region`."""
+
+    width: int
+    height: int
+    region: tuple[float, float, float, float] | None = None  # left, top, width, height in pixels of the image
+    mirrored: bool = False
+    upside_down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a frame is shown."""
+
+    media_type: str = "image/jpeg"
+    window: Window | None = None
+    viewport: Viewport | None = None
+    quality: int = 90  # of a JPEG
 
 
 # PS3.3 §C.11.2.1.2 and §C.11.2.1.3: to 0 … 1, before clipping.
@@ -53,7 +73,21 @@ def parse_window(value: str | None) -> Window | None:
     return Window(float(found[1]), float(found[2]), (found[3] or "linear").upper().replace("-", "_"))
 
 
-def render(file: BinaryIO, number: int, media_type: str, window: Window | None, quality: int) -> bytes:
+def parse_viewport(value: str | None) -> Viewport | None:
+    """`viewport=width,height[,left,top,width,height]`; a negative extent mirrors (PS3.18 §8.3.5.1.3)."""
+    if value is None:
+        return None
+    texts = value.split(",")
+    if len(texts) not in (2, 6) or not all(re.fullmatch(r"-?\d{1,5}(\.\d{1,3})?", each) for each in texts):
+        raise BadQuery("viewport is width,height or width,height,left,top,width,height")
+    wide, high, *part = map(float, texts)
+    if not (1 <= wide <= MOST_PIXELS and 1 <= high <= MOST_PIXELS) or (part and 0 in part[2:]):
+        raise BadQuery(f"a viewport is 1 to {MOST_PIXELS} pixels wide and high, and shows a part of the image")
+    region = (part[0], part[1], abs(part[2]), abs(part[3])) if part else None
+    return Viewport(int(wide), int(high), region, *((part[2] < 0, part[3] < 0) if part else ()))
+
+
+def render(file: BinaryIO, number: int, look: Look) -> bytes:
     """Frame `number` (from 1) of a whole DICOM file as JPEG or PNG. Blocks: call it in a thread.
 
     Raises `NotFound` if there is no such frame, `NotAcceptable` if its pixels cannot be decoded here.
@@ -63,23 +97,31 @@ def render(file: BinaryIO, number: int, media_type: str, window: Window | None, 
         raise NotAcceptable("this instance is no image; there is nothing to render")
     if number > get_nr_frames(header, warn=False):
         raise NotFound("this instance has no frame of that number")
-    file.seek(0)
-    picture = Image.fromarray(eight_bits(decode(file, header, number - 1), header, window))
+    picture = Image.fromarray(eight_bits(decode(file, header, number - 1), header, look.window))
+    if look.viewport:
+        picture = fitted(picture, look.viewport)
     out = io.BytesIO()
-    picture.save(out, "JPEG" if media_type == "image/jpeg" else "PNG", quality=quality)
+    picture.save(out, "JPEG" if look.media_type == "image/jpeg" else "PNG", quality=look.quality)
     return out.getvalue()
 
 
-def decode(file: BinaryIO, header: Dataset, index: int) -> Array:
-    """The frame's stored values; colour as RGB."""
-    syntax = header.file_meta.TransferSyntaxUID
-    try:
-        if not get_decoder(syntax).is_available:
-            raise NotAcceptable(f"pixels of transfer syntax {syntax} ({syntax.name}) cannot be decoded here")
-        source = dcmread(file) if syntax.is_deflated else file
-        return pixel_array(source, index=index)
-    except UNREADABLE as error:
-        raise NotAcceptable(f"this instance's pixels ({syntax.name}) cannot be decoded here") from error
+def fitted(picture: Image.Image, viewport: Viewport) -> Image.Image:
+    """The part that is shown, as large as the viewport allows with its proportions kept."""
+    if viewport.region:
+        left, top, wide, high = viewport.region
+        right, bottom = min(left + wide, picture.width), min(top + high, picture.height)
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise BadQuery("the viewport's region lies outside the image")
+        picture = picture.crop((int(left), int(top), max(int(right), int(left) + 1), max(int(bottom), int(top) + 1)))
+    flips = [
+        (viewport.mirrored, Image.Transpose.FLIP_LEFT_RIGHT),
+        (viewport.upside_down, Image.Transpose.FLIP_TOP_BOTTOM),
+    ]
+    for wanted, flip in flips:
+        picture = picture.transpose(flip) if wanted else picture
+    scale = min(viewport.width / picture.width, viewport.height / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BILINEAR)
 
 
 def eight_bits(values: Array, header: Dataset, window: Window | None) -> Array:

@@ -8,7 +8,10 @@ from radrelay_shared.settings import ServiceSettings
 
 
 class StorageSettings(ServiceSettings):
-    decoders: int = Field(2, ge=1)  # instances indexed or rendered at the same time, each in a thread
-    manifests_kept: int = Field(64, ge=1)  # parsed manifests in memory
-    frame_tables_kept: int = Field(2048, ge=1)  # instances whose frames are known, in memory
+    decoders: int = Field(2, ge=1)  # instances indexed, transcoded or rendered at the same time, each in a thread
+    manifests_kept: int = Field(20_000, ge=1)  # instances of parsed manifests in memory
+    frame_tables_kept: int = Field(20_000, ge=1)  # frames whose place is known, in memory
+    instances_listed: int = Field(20_000, ge=1)  # instances in memory as searches see them
+    metadata_bytes: int = Field(32 << 20, ge=0)  # of metadata in memory, once as stored and once unpacked
     spool_bytes: int = Field(16 << 20, ge=1)  # a larger instance waits on disk, not in memory, for its hash
+    viewer_origins: tuple[str, ...] = ()  # whose pages may read answers in a browser (CORS): https://viewer.example

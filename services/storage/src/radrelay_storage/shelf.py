@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import logging
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Generic, TypeVar
+from typing import IO
 
 from radrelay_shared.errors import Invalid, NotFound
 from radrelay_shared.packs import (
@@ -21,38 +18,16 @@ from radrelay_shared.packs import (
     stream_instance,
 )
 from radrelay_shared.ports import Blobs
-from radrelay_storage.attributes import Attributes
 from radrelay_storage.domain import Series, SeriesBatch, StoredSeries
 from radrelay_storage.frames import Frame, index_frames
-from radrelay_storage.problems import Damaged
+from radrelay_storage.problems import Damaged, damaged, present
+from radrelay_storage.recent import Recent
 from radrelay_storage.settings import StorageSettings
-
-log = logging.getLogger("radrelay.storage")
+from radrelay_storage.workers import Workers
 
 PIECE = 1 << 20
-K = TypeVar("K")
-V = TypeVar("V")
-T = TypeVar("T")
 
-
-class Recent(Generic[K, V]):
-    """The values used last, at most `size` of them."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.values: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K) -> V | None:
-        if key in self.values:
-            self.values.move_to_end(key)
-        return self.values.get(key)
-
-    def keep(self, key: K, value: V) -> V:
-        self.values[key] = value
-        self.values.move_to_end(key)
-        if len(self.values) > self.size:
-            self.values.popitem(last=False)
-        return value
+BatchesOf = tuple[str, str, tuple[int, ...]]  # a study's key, a series' UID, and which batches it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,76 +37,92 @@ class Located:
     study: str
     series: PackedSeries
     packed: PackedInstance
+    place: int  # in the pack, and so in the metadata
+
+    @property
+    def metadata(self) -> str:
+        """The key of the array that has the instance's metadata at its place."""
+        return metadata_of(self.series)
 
     def damaged(self) -> Damaged:
-        detail = f"study {self.study}: SOP instance {self.packed.sop_instance_uid} is not as it was stored; not served"
-        log.error(detail)
-        return Damaged(f"{detail}. An operator must restore it")
+        return damaged(
+            f"study {self.study}: SOP instance {self.packed.sop_instance_uid} is not as it was stored; not served"
+        )
 
 
 class Shelf:
     """Reads what anonymize packed."""
 
-    def __init__(self, blobs: Blobs, settings: StorageSettings) -> None:
-        self.blobs, self.settings = blobs, settings
+    def __init__(self, blobs: Blobs, settings: StorageSettings, workers: Workers) -> None:
+        self.blobs, self.settings, self.workers = blobs, settings, workers
         self.manifests: Recent[str, Manifest] = Recent(settings.manifests_kept)
+        self.located: Recent[BatchesOf, dict[str, Located]] = Recent(settings.manifests_kept)
         self.frame_tables: Recent[str, tuple[Frame, ...]] = Recent(settings.frame_tables_kept)
-        self.decoders = asyncio.Semaphore(settings.decoders)
-
-    async def compute(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Run work that needs a processor in a thread, a bounded number at a time."""
-        async with self.decoders:
-            return await asyncio.to_thread(work, *arguments)
 
     async def manifest(self, key: str) -> Manifest:
-        return self.manifests.get(key) or self.manifests.keep(key, await read_manifest(self.blobs, key))
+        known = self.manifests.get(key)
+        if known is None:
+            with present(key.partition("/")[0], "manifest"):
+                known = await read_manifest(self.blobs, key)
+            self.manifests.keep(key, known, known.instance_count)
+        return known
 
     async def batch(self, manifest: str) -> list[StoredSeries]:
         """The series of a batch, each with the attributes of its first instance."""
         found = await self.manifest(manifest)
-        return [
-            StoredSeries(
-                series_instance_uid=packed.series_instance_uid,
-                modality=packed.modality,
-                where=SeriesBatch(
-                    batch=found.batch,
-                    manifest=manifest,
-                    metadata=metadata_of(packed),
-                    instances=len(packed.instances),
-                ),
-                first=(await read_metadata(self.blobs, metadata_of(packed)))[0],
+        return [await self._stored(found, manifest, packed) for packed in found.series]
+
+    async def _stored(self, manifest: Manifest, key: str, packed: PackedSeries) -> StoredSeries:
+        metadata = metadata_of(packed)
+        with present(manifest.study, "metadata"):
+            first, *_ = await read_metadata(self.blobs, metadata)
+        where = SeriesBatch(batch=manifest.batch, manifest=key, metadata=metadata, instances=len(packed.instances))
+        return StoredSeries(
+            series_instance_uid=packed.series_instance_uid,
+            modality=packed.modality,
+            where=where,
+            first=first,
+            uids=frozenset(each.sop_instance_uid for each in packed.instances),
+        )
+
+    async def uids(self, series: Series) -> dict[int, frozenset[str]]:
+        """The SOP instances of each batch of a series."""
+        return {
+            batch.batch: frozenset(
+                each.sop_instance_uid for packed in await self._packed(series, batch) for each in packed.instances
             )
-            for packed in found.series
-        ]
+            for batch in series.batches
+        }
 
-    async def metadata_json(self, key: str) -> bytes:
-        """The DICOM JSON array beside a pack, one object per instance."""
-        return await self.compute(gzip.decompress, await self.blobs.read(key))
-
-    async def metadata(self, series: Series) -> list[Attributes]:
-        return [each for batch in series.batches for each in await read_metadata(self.blobs, batch.metadata)]
-
-    async def metadata_of(self, located: Located) -> Attributes:
-        """One instance's metadata; it has the instance's place in the pack."""
-        place = located.series.instances.index(located.packed)
-        return (await read_metadata(self.blobs, metadata_of(located.series)))[place]
+    async def _packed(self, series: Series, batch: SeriesBatch) -> list[PackedSeries]:
+        manifest = await self.manifest(batch.manifest)
+        return [each for each in manifest.series if each.series_instance_uid == series.series_instance_uid]
 
     # ── instances ────────────────────────────────────────────────────────────────────────────────────
 
     async def instances(self, series: Series) -> list[Located]:
         """Every instance of a series, in the order of its batches; one that came again is the later one."""
-        found: dict[str, Located] = {}
-        for batch in series.batches:
-            for packed in (await self.manifest(batch.manifest)).series:
-                if packed.series_instance_uid == series.series_instance_uid:
-                    found |= {each.sop_instance_uid: Located(series.study, packed, each) for each in packed.instances}
-        return list(found.values())
+        return list((await self._located(series)).values())
 
     async def instance(self, series: Series, sop_instance_uid: str) -> Located:
-        for each in await self.instances(series):
-            if each.packed.sop_instance_uid == sop_instance_uid:
-                return each
-        raise NotFound("this series has no such instance")
+        found = (await self._located(series)).get(sop_instance_uid)
+        if found is None:
+            raise NotFound("this series has no such instance")
+        return found
+
+    async def _located(self, series: Series) -> dict[str, Located]:
+        """By SOP Instance UID, for the batches that the series has now."""
+        key: BatchesOf = (series.study, series.series_instance_uid, tuple(each.batch for each in series.batches))
+        known = self.located.get(key)
+        if known is None:
+            known = {
+                each.sop_instance_uid: Located(series.study, packed, each, place)
+                for batch in series.batches
+                for packed in await self._packed(series, batch)
+                for place, each in enumerate(packed.instances)
+            }
+            self.located.keep(key, known, len(known))
+        return known
 
     async def whole(self, located: Located) -> IO[bytes]:
         """The instance's file, once its hash is proven; small ones in memory, large ones on disk. Close it.
@@ -162,7 +153,8 @@ class Shelf:
         if known is not None:
             return known
         with await self.whole(located) as file:
-            return self.frame_tables.keep(located.packed.sha256, await self.compute(index_frames, file))
+            table = await self.workers.compute(index_frames, file)
+        return self.frame_tables.keep(located.packed.sha256, table, len(table))
 
     async def frame(self, located: Located, frame: Frame) -> bytes:
         """One frame by one ranged read; raises `Damaged` if it is not the frame that was indexed."""

@@ -10,11 +10,12 @@ from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.events import Event, StudyAnonymized, StudyFacts, StudyQuarantined, StudyReceived
 from radrelay_shared.ports import Index
 
-MOST_REASONS = 20  # in one event
-
 
 class Batch(BaseModel):
-    """What de-identifying one batch came to. `quarantined` counts instances; they stay among the originals."""
+    """What de-identifying one batch came to. `quarantined` counts instances; they stay among the originals.
+
+    Reasons, modalities and body parts are bounded by their maker, for they travel in events.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,14 +35,22 @@ class Case(Aggregate):
 
     study: str
     site: str
-    sealed: str  # see `identity.seal`
+    sealed: str = ""  # see `identity.seal`; empty until an instance could be read
     held: bool = False  # something of it is in quarantine
     batches: tuple[Batch, ...] = ()
 
 
-def finished(case: Case | None, event: StudyReceived, batch: Batch, sealed: str) -> Decision[Case]:
-    """Keep the first batch's identity, and tell what may go on and what may not."""
-    case = case or Case(study=event.study, site=event.site, sealed=sealed)
+def identified(case: Case | None, study: str, site: str, sealed: str) -> Decision[Case] | None:
+    """Keep this identity, unless there is one."""
+    if case is not None and case.sealed:
+        return None
+    case = case or Case(study=study, site=site)
+    return Decision(case.model_copy(update={"sealed": sealed}))
+
+
+def finished(case: Case | None, event: StudyReceived, batch: Batch) -> Decision[Case]:
+    """Note what the batch came to, and tell what may go on and what may not."""
+    case = case or Case(study=event.study, site=event.site)
     others = tuple(each for each in case.batches if each.batch != batch.batch)
     changes = {"batches": (*others, batch), "held": case.held or batch.quarantined > 0}
     return Decision(case.model_copy(update=changes), events_of(event, batch))
@@ -55,6 +64,6 @@ def events_of(event: StudyReceived, batch: Batch) -> tuple[Event, ...]:
         details = batch.model_dump(include=shown) | {"instances": batch.released}
         events.append(StudyAnonymized.model_validate(facts | details))
     if batch.quarantined:
-        held = {"reasons": batch.reasons[:MOST_REASONS], "instances": batch.quarantined}
+        held = {"reasons": batch.reasons, "instances": batch.quarantined}
         events.append(StudyQuarantined.model_validate(facts | held))
     return tuple(events)

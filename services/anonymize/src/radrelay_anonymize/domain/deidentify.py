@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,7 @@ def deidentify(dataset: FileDataset, context: Context) -> Outcome:
         except Invalid:
             return Quarantined(("nested-too-deeply",))
         pixels = pixel_state(dataset)
-        _sign(copied, original_annotation=dataset.get("BurnedInAnnotation"), pixels=pixels)
+        sign(copied, original_annotation=dataset.get("BurnedInAnnotation"), pixels=pixels)
         return Deidentified(_as_file(copied, dataset), words, pixels, dict(walk.tally))
 
 
@@ -99,7 +100,7 @@ def _element(source: Dataset, tag: int, action: Action, walk: _Walk, depth: int)
     if found is None:
         walk.tally["unreadable"] += 1
         return None
-    if not _is_of_kind(found.VR, dictionary_VR(tag)):
+    if not is_of_kind(found.VR, int(tag)):
         walk.tally["foreign-vr"] += 1
         return None
     if action is Action.RECURSE:
@@ -108,7 +109,10 @@ def _element(source: Dataset, tag: int, action: Action, walk: _Walk, depth: int)
     return made(action, found, walk.context)
 
 
-def _is_of_kind(vr: str, attribute: str) -> bool:
+@functools.lru_cache(maxsize=8192)
+def is_of_kind(vr: str, tag: int) -> bool:
+    """Whether a value of this VR may stand in this attribute."""
+    attribute = dictionary_VR(tag)
     own = set(attribute.split(" or "))
     return vr == attribute or vr in own or any(vr in kind and own & kind for kind in KINDS)
 
@@ -120,7 +124,7 @@ def _concept(item: Dataset) -> str | None:
     return texts(codes[0])[0] if codes and codes[0] is not None and texts(codes[0]) else None
 
 
-def _sign(target: Dataset, *, original_annotation: str | None, pixels: Pixels) -> None:
+def sign(target: Dataset, *, original_annotation: str | None, pixels: Pixels) -> None:
     """Say what was done (PS3.15 §E.1.1 steps 5 to 7); "no burned-in annotation" only where the source says so, too."""
     target.SpecificCharacterSet = "ISO_IR 192"
     target.PatientIdentityRemoved = "YES"

@@ -8,12 +8,24 @@ import secrets
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 
-from radrelay_anonymize.domain.reading import quietly
+from radrelay_anonymize.domain.reading import element, quietly, texts
+from radrelay_anonymize.domain.words import Words
 from radrelay_shared.errors import Invalid
 
 NONCE_BYTES, KEY_BYTES = 12, 32
+ATTRIBUTES = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyInstanceUID",
+    "ReferringPhysicianName",
+)
 
 
 class Patient(BaseModel):
@@ -36,15 +48,36 @@ class Identity(BaseModel):
     study_instance_uid: str = ""
     referring_physician: str = ""
 
+    @property
+    def whose(self) -> tuple[str, str]:
+        """Issuer and ID that pseudonym and date shift follow from; without an ID each study is a patient of its own."""
+        return (self.patient.issuer, self.patient.id) if self.patient.id else ("", self.study_instance_uid)
+
+    @property
+    def words(self) -> Words:
+        """What of it must not appear in any text."""
+        patient = self.patient
+        return Words.of(
+            names=(patient.name, self.referring_physician),
+            identifiers=(patient.id, self.accession_number),
+            dates=(patient.birth_date,),
+            uids=(self.study_instance_uid,),
+        )
+
     def same_patient(self, other: Identity) -> bool:
-        """Whether both name the same patient; a study with two patients is somebody's mistake."""
-        return (self.patient.id, self.patient.issuer) == (other.patient.id, other.patient.issuer)
+        """Whether both name the same patient; a study with two patients is somebody's mistake.
+
+        Some devices leave the issuer out; without an ID, the name decides.
+        """
+        one, another = self.patient, other.patient
+        issuers = {one.issuer, another.issuer} - {""}
+        return one.id == another.id and len(issuers) <= 1 and (bool(one.id) or one.name == another.name)
 
 
 def identity_of(dataset: FileDataset) -> Identity:
-    """As the instance says it."""
+    """As the instance says it; what cannot be read is empty."""
     with quietly():
-        said = {name: str(dataset.get(name, "") or "") for name in ATTRIBUTES}
+        said = {keyword: _said(dataset, keyword) for keyword in ATTRIBUTES}
     return Identity(
         patient=Patient(
             name=said["PatientName"],
@@ -59,16 +92,9 @@ def identity_of(dataset: FileDataset) -> Identity:
     )
 
 
-ATTRIBUTES = (
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyInstanceUID",
-    "ReferringPhysicianName",
-)
+def _said(dataset: FileDataset, keyword: str) -> str:
+    found = element(dataset, tag_for_keyword(keyword)) if keyword in dataset else None
+    return "" if found is None or found.VR == "SQ" else "\\".join(texts(found))
 
 
 def vault_key(encoded: str) -> bytes:
@@ -91,9 +117,9 @@ def seal(key: bytes, study: str, identity: Identity) -> str:
 
 def unseal(key: bytes, study: str, sealed: str) -> Identity:
     """The identity; raises `Invalid` if anything of it, or its study, was changed, or the key is another."""
-    raw = base64.b64decode(sealed)
     try:
+        raw = base64.b64decode(sealed, validate=True)
         text = AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], study.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise Invalid(f"the vault's entry of {study} was changed, or sealed with another key") from None
     return Identity.model_validate_json(text)

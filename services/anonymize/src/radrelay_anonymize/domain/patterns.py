@@ -14,7 +14,7 @@ _NAME = r"[^\W\d_a-z][\w'\u2019-]+"  # a capital, then more
 
 # Applied in this order.
 PATTERNS: dict[str, re.Pattern[str]] = {
-    "e-mail": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "e-mail": re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+"),
     "web address": re.compile(r"\b(?:https?|ftp)://\S+|\bwww\.\S+", re.IGNORECASE),
     "UID": re.compile(r"\b\d+(?:\.\d+){5,}\b"),
     "year first date": re.compile(r"(?<!\d)(?:19|20)\d\d([-./]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)"),

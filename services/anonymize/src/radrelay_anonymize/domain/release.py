@@ -24,13 +24,24 @@ class Released:
 
 
 def release(data: bytes, context: Context) -> Released | Quarantined:
+    """As `released`, from bytes."""
+    try:
+        dataset = read(data)
+    except Invalid:
+        return Quarantined(("unreadable",))
+    return released(dataset, context)
+
+
+def released(dataset: FileDataset, context: Context) -> Released | Quarantined:
     """De-identify, encode and verify; fails closed: whatever goes wrong on the way is a reason to quarantine."""
     try:
-        outcome = deidentify(read(data), context)
+        outcome = deidentify(dataset, context)
         if isinstance(outcome, Quarantined):
             return outcome
         output = encode(outcome.dataset)
+        evidence = verify(outcome.words, output)
     except Invalid:
         return Quarantined(("unreadable",))
-    evidence = verify(outcome.words, output)
+    except Exception as error:  # noqa: BLE001  texts of foreign errors may quote values, and one odd file stops no study
+        return Quarantined((f"failed:{type(error).__name__}",))
     return Quarantined(tuple(evidence)) if evidence else Released(output, outcome.dataset, outcome.pixels)

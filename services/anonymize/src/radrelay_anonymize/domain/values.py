@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,18 @@ class Context:
     words: Words
 
 
+Texts = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One element's values as text."""
+
+    tag: int
+    vr: str
+    values: Texts
+
+
 # The form of values that are kept as they are; what has another form is free text in disguise and is emptied.
 FORMS = {
     "AS": re.compile(r"\d{3}[DWMY]"),
@@ -45,6 +58,7 @@ DUMMIES = {
     "IS": "0", "LO": "REMOVED", "LT": "REMOVED", "PN": "REMOVED", "SH": "REMOVED", "ST": "REMOVED", "TM": "000000",
     "UC": "REMOVED", "UT": "REMOVED",
 }  # fmt: skip
+SPELLED = frozenset({*DUMMIES, "UI", "UR"})  # VRs whose values are text
 OLDEST_AGE = 89  # years; from 90 on, an age is identity
 DAYS_OF_AGE_UNIT = {"D": 1, "W": 7, "M": 30.4375, "Y": 365.25}
 SHORTEST_IN_CODES = 5  # "PA" and "HEAD" are views and regions before they are names
@@ -55,7 +69,19 @@ _DATETIME = re.compile(r"(\d{4}(?:\d{2}){0,2})((?:\d{2}){0,3}(?:\.\d{1,6})?)(?:[
 
 def made(action: Action, element: DataElement, context: Context) -> DataElement | None:
     """The element as it goes out; None if it does not. Sequences are the walker's own affair."""
-    return MAKERS[action](element, context)
+    before = texts(element) if element.VR in SPELLED else []
+    after = remade(action, int(element.tag), element.VR, before, context)
+    if after is None:
+        return None
+    return copy.copy(element) if after is before else _with(element, after)
+
+
+def remade(action: Action, tag: int, vr: str, values: Texts, context: Context) -> Texts | None:
+    """The values as they go out: None if the element does not, the very list that was given if nothing changes.
+
+    `values` are without empty ones, and none for a VR that is not `SPELLED` as text.
+    """
+    return MAKERS[action](Given(tag, vr, values), context)
 
 
 def shifted(value: str, days: int) -> str:
@@ -82,65 +108,64 @@ def capped_age(value: str) -> str:
 
 def dummy(element: DataElement) -> DataElement | None:
     """A value that is consistent with the VR and says nothing (D); bytes have none."""
-    return _with(element, DUMMIES[element.VR]) if element.VR in DUMMIES else None
+    values = _dummy(element.VR)
+    return None if values is None else _with(element, values)
 
 
-def _empty(element: DataElement, _: Context) -> DataElement:
-    return _with(element, Sequence() if element.VR == "SQ" else None)
+def _dummy(vr: str) -> Texts | None:
+    return [DUMMIES[vr]] if vr in DUMMIES else None
 
 
-def _mapped(element: DataElement, context: Context) -> DataElement:
-    by_class = names_a_class(element.tag)
-    uids = (uid.strip() for uid in texts(element))
-    return _several(
-        element,
-        [u if is_well_known(u, names_a_class=by_class) else mapped_uid(context.secret, u) for u in uids],
-    )
+def _mapped(given: Given, context: Context) -> Texts:
+    by_class = names_a_class(given.tag)
+    uids = (uid.strip() for uid in given.values)
+    return [u if is_well_known(u, names_a_class=by_class) else mapped_uid(context.secret, u) for u in uids]
 
 
-def _cleaned(element: DataElement, context: Context) -> DataElement:
-    return _several(element, [context.words.clean(text)[: LONGEST.get(element.VR)] for text in texts(element)])
+def _cleaned(given: Given, context: Context) -> Texts:
+    return [context.words.clean(text)[: LONGEST.get(given.vr)] for text in given.values]
 
 
-def _coded(element: DataElement, context: Context) -> DataElement:
-    return _several(element, [context.words.redact(text)[: LONGEST.get(element.VR)] for text in texts(element)])
+def _coded(given: Given, context: Context) -> Texts:
+    return [context.words.redact(text)[: LONGEST.get(given.vr)] for text in given.values]
 
 
-def _kept(element: DataElement, context: Context) -> DataElement:
+def _kept(given: Given, context: Context) -> Texts:
     """As it is, if its VR has no text in it or every value has the VR's form and is no word of identity."""
-    form = FORMS.get(element.VR)
-    in_form = form is None or all(form.fullmatch(text) for text in texts(element))
-    return copy.copy(element) if in_form and not _names_somebody(element, context.words) else _with(element, None)
+    form = FORMS.get(given.vr)
+    in_form = form is None or all(form.fullmatch(text) for text in given.values)
+    return given.values if in_form and not _names_somebody(given, context.words) else []
 
 
-def _names_somebody(element: DataElement, words: Words) -> bool:
+def _names_somebody(given: Given, words: Words) -> bool:
     """Whether a code string that anybody may fill holds a word of identity."""
-    for text in texts(element) if element.VR == "CS" and not is_enumerated(element.tag) else ():
-        parts = {part for part in re.split(r"[\W_]+", fold(text)) if len(part) >= SHORTEST_IN_CODES}
-        if parts & words.names or squeeze(text) in words.identifiers:
-            return True
-    return False
+    if given.vr != "CS" or is_enumerated(given.tag):
+        return False
+    return any(parts & words.names or whole in words.identifiers for parts, whole in map(_said, given.values))
 
 
-def _several(element: DataElement, values: list[str]) -> DataElement:
-    return _with(element, values[0] if len(values) == 1 else values or None)
+@functools.lru_cache(maxsize=4096)  # codes come again with every instance
+def _said(code: str) -> tuple[frozenset[str], str]:
+    """The words of a code that are long enough to be somebody's, and all of it without separators."""
+    parts = re.split(r"[\W_]+", fold(code))
+    return frozenset(part for part in parts if len(part) >= SHORTEST_IN_CODES), squeeze(code)
 
 
-def _with(element: DataElement, value: object) -> DataElement:
-    return DataElement(element.tag, element.VR, value)
+def _with(element: DataElement, values: Texts) -> DataElement:
+    if element.VR == "SQ":
+        return DataElement(element.tag, "SQ", Sequence())
+    return DataElement(element.tag, element.VR, values[0] if len(values) == 1 else values or None)
 
 
-MAKERS: dict[Action, Callable[[DataElement, Context], DataElement | None]] = {
-    Action.REMOVE: lambda _element, _context: None,
-    Action.EMPTY: _empty,
-    Action.DUMMY: lambda element, _context: dummy(element),
+MAKERS: dict[Action, Callable[[Given, Context], Texts | None]] = {
+    Action.REMOVE: lambda _given, _context: None,
+    Action.EMPTY: lambda _given, _context: [],
+    Action.DUMMY: lambda given, _context: _dummy(given.vr),
     Action.UID: _mapped,
     Action.KEEP: _kept,
     Action.CLEAN: _cleaned,
     Action.CODE: _coded,
-    Action.SHIFT: lambda element, context: _several(
-        element, [shifted(text, context.date_shift) for text in texts(element)]
-    ),
-    Action.AGE: lambda element, _context: _several(element, [capped_age(text) for text in texts(element)]),
-    Action.PSEUDONYM: lambda element, context: _with(element, context.pseudonym),
+    Action.SHIFT: lambda given, context: [shifted(text, context.date_shift) for text in given.values],
+    Action.AGE: lambda given, _context: [capped_age(text) for text in given.values],
+    Action.PSEUDONYM: lambda _given, context: [context.pseudonym],
 }

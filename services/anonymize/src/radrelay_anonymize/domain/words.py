@@ -6,9 +6,10 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from radrelay_anonymize.domain.patterns import MARK, without_patterns
@@ -42,7 +43,7 @@ LATIN = 0x24F  # names in other scripts are searched as parts of words, because 
 
 _APOSTROPHE = re.compile(r"['\u2019]")
 _NUMBER = re.compile(r"\d{4}")
-_DOTTED = re.compile(r"\d+(?:\.\d+){3,}")  # a UID that is long enough to be somebody's
+_DOTTED = re.compile(r"(?<!\d)\d+(?:\.\d+){3,}")  # a UID that is long enough to be somebody's
 _TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
@@ -66,19 +67,8 @@ class Words:
         uids: Iterable[str] = (),
     ) -> Words:
         """From person names (`Family^Given` or prose order), identifiers or places, `YYYYMMDD` dates and UIDs."""
-        names, identifiers = list(names), list(identifiers)
-        kinds = [_identifier(value) for value in identifiers]
-        return cls(
-            names=frozenset(part for name in names for part in _name_parts(name)),
-            phrases=frozenset(
-                [p for name in names for p in _joined_scripts(name)] + [v for k, v in kinds if k == "phrase"]
-            ),
-            identifiers=frozenset(v for k, v in kinds if k == "identifier"),
-            dates=frozenset(digits for date in dates for digits in _spellings(date)),
-            uids=frozenset(
-                uid for uid in uids if _DOTTED.fullmatch(uid) and not is_well_known(uid, names_a_class=True)
-            ),
-        )
+        spoken = _spoken(tuple(names), tuple(identifiers), tuple(dates))
+        return replace(spoken, uids=frozenset(uid for uid in uids if _is_somebodys(uid)))
 
     def __or__(self, other: Words) -> Words:
         return Words(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
@@ -99,7 +89,24 @@ class Words:
         return bool(found)
 
 
-@functools.lru_cache(maxsize=64)  # a study's words are the same for all its instances
+@functools.lru_cache(maxsize=16)  # a study's words are the same for all its instances
+def _spoken(names: tuple[str, ...], identifiers: tuple[str, ...], dates: tuple[str, ...]) -> Words:
+    kinds = [_identifier(value) for value in identifiers]
+    places = [value for kind, value in kinds if kind == "phrase"]
+    return Words(
+        names=frozenset(part for name in names for part in _name_parts(name)),
+        phrases=frozenset([*(phrase for name in names for phrase in _joined_scripts(name)), *places]),
+        identifiers=frozenset(value for kind, value in kinds if kind == "identifier"),
+        dates=frozenset(digits for date in dates for digits in _spellings(date)),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_somebodys(uid: str) -> bool:
+    return _DOTTED.fullmatch(uid) is not None and not is_well_known(uid, names_a_class=True)
+
+
+@functools.lru_cache(maxsize=64)  # as above
 def _joined(phrases: frozenset[str], identifiers: frozenset[str]) -> re.Pattern[str]:
     """Everything that is more, or less, than a word; the longest spelling first."""
     spellings = [_spaced(phrase) for phrase in phrases]
@@ -109,23 +116,32 @@ def _joined(phrases: frozenset[str], identifiers: frozenset[str]) -> re.Pattern[
 
 def words_of(dataset: Dataset) -> Words:
     """Every name, identifier, birth date and UID of one instance, wherever it is nested, private elements included."""
-    by_kind: dict[str, list[str]] = {"names": [], "identifiers": [], "dates": [], "uids": []}
     with quietly():
-        for element in elements(dataset):
-            if kind := _kind(element.VR, element.keyword):
-                by_kind[kind] += texts(element)
-            elif element.keyword in STEP_IDENTIFIERS:
-                by_kind["identifiers"] += [text for text in texts(element) if _NUMBER.search(text)]
+        found = [(kind, texts(each)) for each in elements(dataset) if (kind := kind_of(int(each.tag), each.VR))]
+    return gathered(found)
+
+
+def gathered(found: Iterable[tuple[str, list[str]]]) -> Words:
+    """The words in values whose kind `kind_of` told."""
+    by_kind: dict[str, list[str]] = {"names": [], "identifiers": [], "dates": [], "uids": []}
+    for kind, values in found:
+        if kind == "numbers":
+            by_kind["identifiers"] += [text for text in values if _NUMBER.search(text)]
+        else:
+            by_kind[kind] += values
     return Words.of(**by_kind)
 
 
-def _kind(vr: str, keyword: str) -> str | None:
+@functools.lru_cache(maxsize=8192)
+def kind_of(tag: int, vr: str) -> str | None:
     """Which sort of identity word an element holds."""
+    keyword = keyword_for_tag(tag)
     if keyword in IDENTIFIERS:
         return "identifiers"
     if keyword in BIRTH_DATES:
         return "dates"
-    return {"PN": "names", "UI": "uids"}.get(vr)
+    by_vr = {"PN": "names", "UI": "uids"}
+    return by_vr.get(vr) or ("numbers" if keyword in STEP_IDENTIFIERS else None)
 
 
 def fold(text: str) -> str:

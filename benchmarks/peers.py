@@ -1,0 +1,169 @@
+"""The storage SCPs that the ingest benchmark runs side by side, each a process of its own that keeps what it is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pynetdicom
+import yaml
+from pynetdicom import AE, evt, sop_class
+
+from radrelay_shared.security import Role, new_api_key
+
+HERE = Path(__file__).parent
+MAX_PDU = 131_072  # what every acceptor offers; the most that dcmtk sends
+CALLER = "BENCH"
+HTTP_PORT_OFFSET = 1
+
+ORTHANC_ROOT = HERE.parent / ".radrelay/bench/orthanc"
+ORTHANC_LOADER, LIBRARIES, ORTHANC = "lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu", "usr/sbin/Orthanc"
+DICTIONARY = "usr/share/dcmtk/dicom.dic"
+
+
+@dataclass(frozen=True)
+class System:
+    """`command` gives what to run for a folder and a port; `ready` is called once the port is open."""
+
+    name: str
+    command: Callable[[Path, int], list[str]]
+    environment: Callable[[Path, int], Mapping[str, str]] = lambda _folder, _port: {}
+    ready: Callable[[Path, int], None] = lambda _folder, _port: None
+
+
+# ── RadRelay: every instance on stable storage before it is acknowledged ─────────────────────────────
+
+
+def radrelay_environment(folder: Path, port: int) -> dict[str, str]:
+    secret, key = new_api_key("operator", {Role.OPERATOR}, {"*"})
+    (folder / "secret").write_text(secret)
+    (folder / "keys.yaml").write_text(yaml.safe_dump([json.loads(key.model_dump_json())]))
+    return {
+        "RADRELAY_DOCUMENTS_URL": f"sqlite:///{folder / 'documents.db'}",
+        "RADRELAY_ORIGINALS_URL": f"file:///{folder / 'originals'}",
+        "RADRELAY_SPOOL": str(folder / "spool"),
+        "RADRELAY_IDENTITY_KEY": "0123456789abcdef",
+        "RADRELAY_API_KEYS_FILE": str(folder / "keys.yaml"),
+        "RADRELAY_DICOM_HOST": "127.0.0.1",
+        "RADRELAY_DICOM_PORT": str(port),
+        "RADRELAY_DICOM_MAX_PDU": str(MAX_PDU),
+        "RADRELAY_HTTP_PORT": str(port + HTTP_PORT_OFFSET),
+    }
+
+
+def register_sender(folder: Path, port: int) -> None:
+    """The sender is a site; its quiet period lasts longer than a run, so that nothing is sealed meanwhile."""
+    site = {"name": "Bench", "jurisdiction": "US-MT", "ae_titles": [CALLER], "quiet_seconds": 600}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port + HTTP_PORT_OFFSET}/ingest/sites/bench",
+        json.dumps(site).encode(),
+        {"Authorization": f"Bearer {(folder / 'secret').read_text()}", "Content-Type": "application/json"},
+        method="PUT",
+    )
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(request, timeout=5):  # noqa: S310  see above
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("the sender cannot be registered")
+
+
+def radrelay(_folder: Path, _port: int) -> list[str]:
+    return [sys.executable, "-c", "from radrelay_ingest.main import main; main()"]
+
+
+# ── the peers ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def dcmtk(folder: Path, port: int) -> list[str]:
+    """dcmtk's storescp: writes what it reads, without fsync."""
+    return ["storescp", "--fork", "+B", "-pdu", str(MAX_PDU), "-od", str(folder), str(port)]
+
+
+def pynetdicom_storescp(folder: Path, port: int) -> list[str]:
+    return [sys.executable, __file__, str(folder), str(port)]
+
+
+def serve_pynetdicom(folder: Path, port: int) -> None:
+    """pynetdicom's storage SCP as its documentation writes it, with an fsync before success."""
+
+    def store(event: Any) -> int:
+        with (folder / f"{event.request.AffectedSOPInstanceUID}.dcm").open("wb") as file:
+            file.write(event.encoded_dataset())
+            file.flush()
+            os.fsync(file.fileno())
+        return 0x0000
+
+    listener = AE("PYNETDICOM")
+    listener.maximum_pdu_size = MAX_PDU
+    listener.add_supported_context(sop_class.CTImageStorage)
+    listener.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_C_STORE, store)])
+
+
+def orthanc(folder: Path, port: int) -> list[str]:
+    """Orthanc with its own defaults (it fsyncs what it stores), on SQLite, DICOM only."""
+    settings = {
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "index"),
+        "DicomPort": port,
+        "HttpServerEnabled": False,
+        "MaximumPduLength": MAX_PDU,
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    return [*orthanc_program(), str(folder / "orthanc.json")]
+
+
+def orthanc_program() -> list[str]:
+    root = ORTHANC_ROOT
+    return [str(root / ORTHANC_LOADER), "--library-path", str(root / LIBRARIES), str(root / ORTHANC)]
+
+
+def have_orthanc() -> bool:
+    """Debian trixie's Orthanc in a root file system under .radrelay, from the mirror that apt is configured with."""
+    if (ORTHANC_ROOT / ORTHANC).exists():
+        return True
+    if shutil.which("mmdebstrap") is None:
+        print("Orthanc is left out: apt-get install mmdebstrap, as root, to have it compared")
+        return False
+    sites = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE)"], check=True, capture_output=True, text=True
+    ).stdout
+    mirror = next(site for site in sites.split() if site.endswith("/debian"))
+    ORTHANC_ROOT.parent.mkdir(parents=True, exist_ok=True)
+    made = subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=apt", "--include=orthanc", "trixie", str(ORTHANC_ROOT), mirror],
+        check=False,
+        timeout=600,
+    )
+    return made.returncode == 0
+
+
+def first_line(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")[0]
+
+
+def systems() -> list[System]:
+    """RadRelay first, then the peers that this machine has."""
+    found = [System("radrelay", radrelay, radrelay_environment, register_sender)]
+    if have_orthanc():
+        version = first_line(*orthanc_program(), "--version").split()[-1]
+        environment = {"DCMDICTPATH": str(ORTHANC_ROOT / DICTIONARY)}
+        found.append(System(f"orthanc {version}", orthanc, lambda _folder, _port: environment))
+    version = first_line("storescp", "--version").split()[2].removeprefix("v")
+    found.append(System(f"dcmtk storescp {version}, no fsync", dcmtk))
+    found.append(System(f"pynetdicom {pynetdicom.__version__}, fsync", pynetdicom_storescp))
+    return found
+
+
+if __name__ == "__main__":
+    serve_pynetdicom(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,77 @@
+"""The gate's questions, answered from raw elements: whether an instance may pass, and what its pixels may show."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.tag import BaseTag
+
+from radrelay_anonymize.domain.gate import OVERLAY_BIT_POSITION, OVERLAY_GROUPS, PIXELS, Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.part10 import Part10
+from radrelay_anonymize.domain.structure import Element
+
+# What `gate` asks an instance for. Of these UIDs it is enough to know that they are there.
+PRESENT = frozenset(map(tag_for_keyword, ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")))
+ASKED = PRESENT | frozenset(
+    map(
+        tag_for_keyword,
+        (
+            "SOPClassUID", "ImageType", "BurnedInAnnotation", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
+            "BitsAllocated", "PhotometricInterpretation",
+        ),
+    )
+)  # fmt: skip
+BULK = frozenset(map(tag_for_keyword, PIXELS))
+META_CLASS = 0x00020002
+
+
+class Raw(NamedTuple):
+    tag: int
+    vr: str
+    value: bytes | range  # of pixels, only the length is told
+
+
+class Admission(NamedTuple):
+    """`refusal` is a reason or None; `annotation` is what the source says of burned-in text."""
+
+    refusal: str | None
+    pixels: Pixels
+    annotation: str | None
+
+
+def admission(source: Part10) -> Admission:
+    """As `gate` would say of the data set; the answer is remembered, for a series' instances are alike."""
+    asked = [_raw(source.data, each) for each in source.dataset.elements if _is_asked(each.tag)]
+    classes = [_raw(source.data, each) for each in source.meta.elements if each.tag == META_CLASS]
+    return _answer(source.syntax, source.dataset.implicit, tuple(classes), tuple(asked))
+
+
+def _is_asked(tag: int) -> bool:
+    return tag in ASKED or tag in BULK or (tag >> 24 == OVERLAY_GROUPS and tag & 0xFFFF == OVERLAY_BIT_POSITION)
+
+
+def _raw(data: bytes, element: Element) -> Raw:
+    tag, vr, _, start, end, _ = element
+    if tag in BULK:
+        return Raw(tag, vr, range(end - start))
+    value = data[start:end]
+    return Raw(tag, vr, value if tag not in PRESENT else b"1 " if value.strip(b"\0 ") else b"")
+
+
+@functools.lru_cache(maxsize=256)
+def _answer(syntax: str, implicit: bool, classes: tuple[Raw, ...], asked: tuple[Raw, ...]) -> Admission:  # noqa: FBT001
+    meta = FileMetaDataset({BaseTag(each.tag): _element(each, implicit=False) for each in classes})
+    meta.TransferSyntaxUID = syntax
+    dataset = FileDataset(None, {BaseTag(each.tag): _element(each, implicit) for each in asked}, file_meta=meta)
+    reason = refusal(dataset)
+    if reason:
+        return Admission(reason, "none", None)
+    return Admission(None, pixel_state(dataset), dataset.get("BurnedInAnnotation"))
+
+
+def _element(raw: Raw, implicit: bool) -> RawDataElement:  # noqa: FBT001
+    return RawDataElement(BaseTag(raw.tag), raw.vr, len(raw.value), raw.value, 0, implicit, True)

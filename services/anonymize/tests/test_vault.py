@@ -1,0 +1,178 @@
+"""The vault: who is told, what is written down, and that nothing of an identity lies anywhere else."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from radrelay_anonymize.domain.cases import Case
+from radrelay_anonymize.domain.identity import Identity, Patient, seal, unseal
+from radrelay_anonymize.main import SERVICE
+from radrelay_shared.aggregate import Decision
+from radrelay_shared.errors import Invalid
+from radrelay_shared.security import Role
+from radrelay_shared.testing import client, running
+
+if TYPE_CHECKING:
+    from services.anonymize.tests.conftest import Bench  # importlib mode gives it no importable name at run time
+
+File = Callable[..., bytes]
+KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
+ZENOBIA = Identity(patient=Patient(name="Quillfeather^Zenobia", id="ZQ-778812"))
+IDENTITY = (b"quillfeather", b"zenobia", b"zq-778812", b"zq778812", b"19510704", b"acc-5551942", b"marlowe", b"1.2.3.1")
+
+
+async def test_the_service_that_delivers_is_told_whose_study_it_is(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia()])
+    answer = await bench.identity("st-one", sites=("bozeman",))
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json() == {
+        "study": "st-one",
+        "site": "bozeman",
+        "patient": {
+            "name": "Quillfeather^Zenobia",
+            "id": "ZQ-778812",
+            "issuer": "BOZEMAN-MPI",
+            "birth_date": "19510704",
+            "sex": "F",
+        },
+        "accession_number": "ACC-5551942",
+        "study_instance_uid": "1.2.3.1",
+        "referring_physician": "Marlowe^Tess",
+    }
+
+
+async def test_every_look_into_the_vault_is_written_down_without_what_was_seen(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia()])
+    await bench.identity("st-one")
+    await bench.identity("st-one")
+    async with client(bench.runtime, Role.AUDITOR) as http:
+        looks = (await http.get("/vault/audit", params={"study": "st-one"})).json()
+    assert [(each["who"], each["action"], each["purpose"]) for each in looks] == [
+        ("key:notification", "reidentify", "delivery")
+    ] * 2
+    assert {name for each in looks for name in each} == {"id", "at", "who", "action", "study", "purpose"}
+
+
+async def test_a_look_that_fails_is_written_down_before_it_is_answered(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia()])
+    sealed = seal(OTHER_KEY, "st-one", ZENOBIA)
+    await bench.context.store.change(
+        Case, "st-one", lambda case: Decision(case.model_copy(update={"sealed": sealed})) if case else None
+    )
+    answer = await bench.identity("st-one")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        422,
+        "the vault's entry of st-one was changed, or sealed with another key",
+    )
+    async with client(bench.runtime, Role.AUDITOR) as http:
+        assert len((await http.get("/vault/audit", params={"study": "st-one"})).json()) == 1
+
+
+@pytest.mark.parametrize("role", sorted(set(Role) - {Role.SERVICE}))
+async def test_no_person_and_no_machine_of_another_role_is_told_anything(bench: Bench, role: Role) -> None:
+    async with client(bench.runtime, role) as http:
+        answer = await http.post("/vault/reidentify", json={"study": "st-one", "purpose": "delivery"})
+    assert answer.status_code == 403
+
+
+async def test_another_sites_service_cannot_tell_a_foreign_study_from_none(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia()])
+    foreign = await bench.identity("st-one", sites=("hamburg",))
+    nobodys = await bench.identity("st-none", sites=("hamburg",))
+    assert foreign.status_code == nobodys.status_code == 404
+    assert foreign.content == nobodys.content
+
+
+async def test_an_auditor_of_another_site_sees_no_looks(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia()])
+    async with client(bench.runtime, Role.AUDITOR, sites=("hamburg",)) as http:
+        assert (await http.get("/vault/audit", params={"study": "st-one"})).status_code == 404
+
+
+async def test_a_purpose_that_nobody_agreed_on_is_refused(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia()])
+    async with client(bench.runtime, Role.SERVICE) as http:
+        answer = await http.post("/vault/reidentify", json={"study": "st-one", "purpose": "curiosity"})
+    assert answer.status_code == 422
+    assert "purpose" in answer.json()["detail"]
+
+
+async def test_what_waits_for_a_person_is_listed_for_the_persons_own_sites(bench: Bench, zenobia: File) -> None:
+    await bench.receive([zenobia(1), zenobia(2, BurnedInAnnotation="YES")])
+    await bench.receive([b"no DICOM"], study="st-far", site="hamburg")
+    await bench.receive([zenobia(study=3)], study="st-clean")
+    async with client(bench.runtime, Role.ASSISTANT, sites=("bozeman",)) as http:
+        listed = (await http.get("/vault/quarantine")).json()
+    async with client(bench.runtime, Role.OPERATOR) as http:
+        everywhere = (await http.get("/vault/quarantine")).json()
+    [study] = listed
+    [batch] = study["batches"]
+    assert (study["study"], batch["released"], batch["quarantined"]) == ("st-one", 1, 1)
+    assert batch["reasons"] == ["burned-in-annotation"]
+    assert {each["study"] for each in everywhere} == {"st-one", "st-far"}
+
+
+async def test_nothing_of_the_patient_lies_in_the_database_the_bucket_or_the_log(
+    tmp_path: Path, bench: Bench, zenobia: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, "radrelay"):
+        await bench.receive(
+            [zenobia(1), b"cut"], [zenobia(2, series=2, PatientID="ZQ-778812 "), zenobia(3, PatientID="X")]
+        )
+        await bench.identity("st-one")
+    await bench.runtime.stop()
+    kept, originals = files_below(tmp_path, "originals")
+    assert {"anonymize.db", "0001.pack", "0001.json.gz", "manifest.json"} <= {file.name for file in kept}
+    for file in kept:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        assert [word for word in IDENTITY if word in content.lower()] == []
+    assert [word for word in IDENTITY if word in caplog.text.lower().encode()] == []
+    assert b"Quillfeather" in originals[0].read_bytes()  # so the search does search
+
+
+def files_below(folder: Path, name: str) -> tuple[list[Path], list[Path]]:
+    """All packs, databases and other files outside of the folder of this name, and the packs inside."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    inside = [file for file in files if name in file.parts]
+    return [file for file in files if file not in inside], [file for file in inside if file.suffix == ".pack"]
+
+
+async def test_a_vault_opened_with_another_key_gives_a_clear_error_and_its_studies_wait(
+    tmp_path: Path, bench: Bench, zenobia: File
+) -> None:
+    await bench.receive([zenobia()])
+    event = await bench.seal([zenobia(2)], batch=2)
+    secrets: dict[str, Any] = {
+        "tenant_secret": "tenant secret of these tests",
+        "vault_key": "IB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=",
+    }
+    async with running(SERVICE, tmp_path, **secrets) as (runtime, downstream):
+        again = type(bench)(runtime, downstream, tmp_path)
+        await again.receive([zenobia(2)], batch=2)
+        assert runtime.bus is not None
+        [letter] = await runtime.bus.dead_letters("anonymize")
+    assert letter.reason == f"Invalid: the vault's entry of {event.study} was changed, or sealed with another key"
+
+
+def test_a_sealed_identity_cannot_be_moved_to_another_study() -> None:
+    sealed = seal(KEY, "st-one", ZENOBIA)
+    assert unseal(KEY, "st-one", sealed) == ZENOBIA
+    with pytest.raises(Invalid, match="st-two was changed"):
+        unseal(KEY, "st-two", sealed)
+
+
+@pytest.mark.parametrize("damage", ["", "AAAA", "no base64 at all", None])
+def test_a_damaged_seal_is_refused_without_a_riddle(damage: str | None) -> None:
+    sealed = seal(KEY, "st-one", ZENOBIA)
+    with pytest.raises(Invalid, match="was changed, or sealed with another key"):
+        unseal(KEY, "st-one", sealed[:-6] + "AAAAA=" if damage is None else damage)
+
+
+def test_the_same_identity_never_looks_the_same_twice() -> None:
+    assert seal(KEY, "st-one", ZENOBIA) != seal(KEY, "st-one", ZENOBIA)

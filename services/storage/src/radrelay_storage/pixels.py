@@ -1,0 +1,108 @@
+"""Stored pixels in another form: decoded frames, and whole instances as explicit VR little endian (PS3.5 §8, §A.2)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, BinaryIO
+
+import numpy as np
+from pydicom import dcmread, dcmwrite
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.utils import pack_bits
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from radrelay_storage.frames import UNREADABLE
+from radrelay_storage.problems import NotAcceptable
+
+Array = Any  # a numpy array: rows x columns, or rows x columns x 3
+
+WORDS = {"OW": "u2", "OF": "u4", "OL": "u4", "OD": "u8", "OV": "u8"}  # what endianness means for bulk
+
+
+@cache
+def decodable(transfer_syntax: str) -> bool:
+    """Whether pixels of this transfer syntax can be decoded by what is installed here."""
+    try:
+        return bool(get_decoder(UID(transfer_syntax)).is_available)
+    except NotImplementedError:
+        return False
+
+
+def convertible(transfer_syntax: str) -> bool:
+    """Whether instances of this transfer syntax can be sent as explicit VR little endian."""
+    return transfer_syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or decodable(transfer_syntax)
+
+
+def decode(file: BinaryIO, header: Dataset, index: int | None, *, raw: bool = False) -> Array:
+    """The stored values of frame `index` from 0, or of all; colour as RGB unless `raw`. Blocks: call it in a thread.
+
+    Raises `NotAcceptable` if the pixels cannot be decoded here.
+    """
+    syntax = header.file_meta.TransferSyntaxUID
+    if not decodable(syntax):
+        raise NotAcceptable(f"pixels of transfer syntax {syntax} ({syntax.name}) cannot be decoded here")
+    with readable(syntax):
+        file.seek(0)
+        source = dcmread(file) if syntax.is_deflated else file
+        return pixel_array(source, index=index, raw=raw)
+
+
+@contextmanager
+def readable(syntax: UID) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise NotAcceptable(f"this instance's pixels ({syntax.name}) cannot be decoded here") from error
+
+
+def plain_frame(file: BinaryIO, number: int) -> bytes:
+    """Frame `number` (from 1) as explicit VR little endian has it, laid out as the instance's metadata says."""
+    header = dcmread(file, stop_before_pixels=True)
+    native = not header.file_meta.TransferSyntaxUID.is_encapsulated
+    return plain(decode(file, header, number - 1, raw=native), header)
+
+
+def plain(values: Array, header: Dataset) -> bytes:
+    """Little-endian bytes of one or more frames."""
+    if header.BitsAllocated == 1:
+        return bytes(pack_bits(values))
+    if header.SamplesPerPixel > 1 and header.get("PlanarConfiguration") == 1:
+        values = np.moveaxis(values, -1, -3)
+    return bytes(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
+
+
+def explicit(file: BinaryIO) -> bytes:
+    """The whole instance as a file in explicit VR little endian; its UID stays. Blocks: call it in a thread.
+
+    Raises `NotAcceptable` if its pixels cannot be decoded here.
+    """
+    dataset = dcmread(file)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    with readable(syntax):
+        if syntax.is_encapsulated:
+            dataset.decompress(generate_instance_uid=False)
+        if not syntax.is_little_endian:
+            turn_around(dataset, file)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    out = io.BytesIO()
+    dcmwrite(out, dataset, implicit_vr=False, little_endian=True, force_encoding=True, enforce_file_format=True)
+    return out.getvalue()
+
+
+def turn_around(dataset: Dataset, file: BinaryIO) -> None:
+    """Everything whose bytes pydicom leaves in their order when the endianness changes: words in bulk, and pixels."""
+    for found in dataset.iterall():
+        if found.VR in WORDS and found.value and found.keyword != "PixelData":
+            swap(found)
+    if "PixelData" in dataset:
+        dataset.PixelData = plain(decode(file, dataset, None, raw=True), dataset)
+        dataset["PixelData"].VR = "OW"
+
+
+def swap(found: DataElement) -> None:
+    found.value = np.frombuffer(found.value, f">{WORDS[found.VR]}").astype(f"<{WORDS[found.VR]}").tobytes()

@@ -1,0 +1,115 @@
+"""No identity outside the identified zone: not in any event, queue, log, trace, object, document, answer or address.
+
+Once in one process, once as seven processes on real servers; the same day in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from canary.mistakes import provoke
+from canary.patients import CEDAR, JUNIPER, PATIENTS, Patient, Thing, traces
+from canary.scenario import CT, MR, Day
+from canary.wiretap import Evidence, Listener, all_in_one, seven_processes
+
+pytestmark = pytest.mark.timeout(180)
+
+SHAPES = [
+    pytest.param(all_in_one, id="all-in-one"),
+    pytest.param(seven_processes, id="seven-processes", marks=pytest.mark.external),
+]
+OUTSIDE = (
+    "events", "logs", "telemetry", "blobs", "documents", "dead letters", "DICOMweb answers", "other answers",
+    "problems", "addresses",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def evidence(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """All that was seen of one day."""
+    return asyncio.run(watch(request.param, tmp_path_factory.mktemp("canary")))
+
+
+async def watch(shape: type, folder: Path) -> Evidence:
+    evidence = Evidence()
+    listener = Listener(evidence)
+    async with listener.listening() as collector, shape(folder, evidence, collector) as relay:
+        day = Day(relay, listener)
+        await day.register(collector)
+        await day.feed()
+        await day.read()
+        await provoke(day)
+        await day.ask_everything()
+    return evidence
+
+
+@pytest.mark.parametrize("place", OUTSIDE)
+def test_nothing_outside_the_identified_zone_names_a_patient(evidence: Evidence, place: str) -> None:
+    things = evidence.places[place]
+    assert things, f"nothing was seen in {place}: the test looks in the wrong place"
+    found = [trace for thing in things for trace in traces(thing, *PATIENTS)]
+    assert not found, "\n".join(found)
+
+
+def test_the_brokers_own_files_name_no_patient(evidence: Evidence) -> None:
+    """Empty where there is no broker."""
+    assert not [trace for thing in evidence.places["broker"] for trace in traces(thing, *PATIENTS)]
+
+
+@pytest.mark.parametrize("who", PATIENTS, ids=lambda who: who.site)
+def test_the_search_finds_each_patient_among_the_originals(evidence: Evidence, who: Patient) -> None:
+    found = "\n".join(trace for thing in evidence.places["originals"] for trace in traces(thing, who))
+    for meaning in ("family name", "given name", "ideographic name", "UID", "birth", "record number", "telephone"):
+        assert f"{meaning} of {who.site}'s patient" in found
+    assert "a date as the clinic sent it" in found
+
+
+@pytest.mark.parametrize("hidden", [
+    "Zqcanary^Zqruthie", "zqCANARY", "仮名鳥", "MRN 6044 1823 9057", "13.02.1937", "1.2.826.0.1.3680043.9999.1.1",
+    "10070517", "1007-05-17T10:11:12",
+])  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_the_search_knows_this_spelling(hidden: str, encoding: str) -> None:
+    thing = Thing("a log line", f"study st-1: {hidden}, set aside".encode(encoding))
+    spoken = any(char.isalpha() and char not in "MRNT" for char in hidden)
+    assert list(traces(thing, CEDAR)) or (encoding != "utf-8" and not spoken)
+
+
+@pytest.mark.parametrize("hidden", [
+    "eyJwIjoiWnFjYW5hcnkifQ==", "%E4%BB%AE%E5%90%8D%E9%B3%A5", "\\u4eee\\u540d\\u9ce5", "5A7163616E617279",
+])  # fmt: skip
+def test_the_search_looks_through_escapes(hidden: str) -> None:
+    assert list(traces(Thing("a document", hidden.encode()), CEDAR))
+
+
+@pytest.mark.parametrize("who", PATIENTS, ids=lambda who: who.site)
+def test_the_owning_clinic_reads_its_own_patient_and_order(evidence: Evidence, who: Patient) -> None:
+    bodies = [json.loads(thing.content) for thing in evidence.places[f"webhooks of {who.site}"]]
+    reports = [body["data"] for body in bodies if body["type"] == "report.finalized"]
+    study = CT if who is CEDAR else MR
+    mine = next(each for each in reports if each["basedOn"][0]["identifier"]["value"] == who.accession(study))
+    patient, images = mine["contained"]
+    assert patient["name"][0]["text"] == f"{who.given} {who.family}"
+    assert patient["name"][1]["family"] == who.ideographic[0]
+    assert patient["identifier"][0]["value"] == who.id
+    assert patient["birthDate"] == who.born
+    assert images["identifier"][0]["value"] == f"urn:oid:{who.study_uid(study)}"
+
+
+@pytest.mark.parametrize(("clinic", "other"), [(CEDAR, JUNIPER), (JUNIPER, CEDAR)], ids=["cedar", "juniper"])
+def test_no_clinic_hears_of_another_clinics_patient(evidence: Evidence, clinic: Patient, other: Patient) -> None:
+    heard = evidence.places[f"webhooks of {clinic.site}"]
+    assert heard
+    assert not [trace for thing in heard for trace in traces(thing, other)]
+
+
+def test_the_clinic_hears_by_accession_number_which_study_is_held_back(evidence: Evidence) -> None:
+    notices = [json.loads(thing.content) for thing in evidence.places["webhooks of cedar"]]
+    held = [each["data"] for each in notices if each["type"] == "study.quarantined"]
+    assert [(each["accession_number"], each["reasons"]) for each in held] == [
+        ("ZQCANARY718304", ["encapsulated-document"])
+    ]
