@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
-import pydicom
-from pydicom import config
+from pydicom import config, dcmwrite
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -22,7 +22,7 @@ PEOPLE_AND_PLACES = (
     "PatientAddress", "PatientTelephoneNumbers", "IssuerOfPatientID", "EthnicGroup", "Occupation", "MilitaryRank",
     "BranchOfService", "PatientReligiousPreference", "MedicalRecordLocator", "CountryOfResidence", "RegionOfResidence",
     "AdditionalPatientHistory", "PatientComments", "MedicalAlerts", "ResponsiblePerson", "ResponsibleOrganization",
-    "PatientInsurancePlanCodeSequence", "AccessionNumber", "StudyID", "ReferringPhysicianName",
+    "AccessionNumber", "StudyID", "ReferringPhysicianName",
     "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers", "ConsultingPhysicianName",
     "PhysiciansOfRecord", "PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName",
     "AdmittingDiagnosesDescription", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName",
@@ -31,7 +31,7 @@ PEOPLE_AND_PLACES = (
     "RequestingPhysician", "RequestingService", "AdmissionID", "ServiceEpisodeID", "CurrentPatientLocation",
     "StudyComments", "ImageComments", "RequestedProcedureComments", "PerformedProcedureStepID",
     "ContentCreatorName", "RetrieveURL", "InterpretationText", "ClinicalTrialSubjectID", "ClinicalTrialSiteName",
-    "ClinicalTrialSponsorName", "DataSetTrailingPadding",
+    "ClinicalTrialSponsorName",
 )  # fmt: skip
 PROSE = ("StudyDescription", "SeriesDescription", "ProtocolName", "ContentDescription", "DerivationDescription")
 PHYSICS = {
@@ -48,3 +48,144 @@ PHYSICS = {
     "ManufacturerModelName": "Revolution CT", "SoftwareVersions": "revo_ct_21b.33", "ScanOptions": "HELICAL MODE",
     "PositionReferenceIndicator": "SN", "AcquisitionNumber": "2", "SeriesNumber": "4",
 }  # fmt: skip
+
+
+class Canaries:
+    """Made-up words that occur nowhere else: one for each place, so that a search says which place leaks."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, bytes] = {}
+
+    def word(self, place: str) -> str:
+        number, letters = len(self.places), string.ascii_uppercase
+        word = f"QZX{letters[number // 26]}{letters[number % 26]}WQK"
+        self.places[place] = word.encode()
+        return word
+
+    def uid(self, place: str) -> str:
+        uid = f"{ROOT}.{len(self.places) + 100}"
+        self.places[place] = uid.encode()
+        return uid
+
+    def leaks(self, output: bytes) -> set[str]:
+        """The places whose canary stands in the bytes, in any case."""
+        folded = output.upper()
+        return {place for place, word in self.places.items() if word in folded}
+
+
+def series(folder: Path, count: int) -> Canaries:
+    """Write the slices; each has the same canaries, and UIDs, positions and pixels of its own."""
+    canaries = Canaries()
+    with config.disable_value_validation():
+        slice_ = _slice(canaries)
+        shades = bytes(range(256)) * (SIDE * SIDE * 2 // 256 + 1)
+        for number in range(count):
+            slice_.SOPInstanceUID = slice_.file_meta.MediaStorageSOPInstanceUID = f"{ROOT}.1.{number}"
+            slice_.InstanceNumber = str(number + 1)
+            slice_.SliceLocation = f"{-120 + 1.25 * number:.3f}"
+            slice_.ImagePositionPatient = ["-180", "-180", slice_.SliceLocation]
+            slice_.PixelData = shades[number % 256 :][: SIDE * SIDE * 2]
+            buffer = io.BytesIO()
+            dcmwrite(buffer, slice_, enforce_file_format=True)
+            (folder / f"{number:04}.dcm").write_bytes(buffer.getvalue())
+    return canaries
+
+
+def _slice(canaries: Canaries) -> FileDataset:
+    dataset = FileDataset(None, _physics(), preamble=canaries.word("preamble").encode().ljust(128, b"\0"))
+    for keyword in (*PEOPLE_AND_PLACES, *PROSE):
+        _plant(dataset, keyword, canaries.word(keyword))
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = canaries.uid("StudyInstanceUID"), canaries.uid("Series")
+    dataset.FrameOfReferenceUID, dataset.DeviceUID = canaries.uid("FrameOfReferenceUID"), canaries.uid("DeviceUID")
+    dataset.add_new(0x0010FFF1, "LO", canaries.word("unknown public element"))
+    dataset.add_new(0x50000022, "LO", canaries.word("curve"))
+    dataset.add_new(0x60000022, "LO", canaries.word("overlay description"))
+    dataset.add_new(0x60003000, "OB", canaries.word("overlay data").encode())
+    dataset.add_new(0xFFFCFFFC, "OB", canaries.word("trailing padding").encode())
+    dataset.IconImageSequence = [_icon(canaries)]
+    for keyword, nested in _sequences(canaries):
+        setattr(dataset, keyword, Sequence([nested]))
+    _add_private(dataset, canaries)
+    meta = dataset.file_meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+    meta.SourceApplicationEntityTitle = canaries.word("file meta AE title")
+    meta.PrivateInformationCreatorUID = canaries.uid("file meta private creator")
+    meta.PrivateInformation = canaries.word("file meta private information").encode()
+    return dataset
+
+
+def _physics() -> Dataset:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.Modality, dataset.ImageType = CTImageStorage, "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
+    for keyword, value in PHYSICS.items():
+        setattr(dataset, keyword, value)
+    for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"):
+        setattr(dataset, keyword, "20240304")
+    for keyword in ("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"):
+        setattr(dataset, keyword, "081544.125")
+    dataset.PatientBirthDate = "19690312"
+    dataset.Rows = dataset.Columns = SIDE
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    return dataset
+
+
+def _plant(dataset: Dataset, keyword: str, word: str) -> None:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    vr = dictionary_VR(tag)
+    value = f"https://example.org/{word}" if vr == "UR" else f"axial {word}" if keyword in PROSE else word
+    dataset[tag] = DataElement(tag, vr, value)
+
+
+def _icon(canaries: Canaries) -> Dataset:
+    icon = Dataset()
+    icon.Rows = icon.Columns = 4
+    icon.SamplesPerPixel, icon.PhotometricInterpretation, icon.PixelRepresentation = 1, "MONOCHROME2", 0
+    icon.BitsAllocated, icon.BitsStored, icon.HighBit = 8, 8, 7
+    icon.PixelData = canaries.word("icon pixels").encode().ljust(16, b"\0")
+    return icon
+
+
+def _sequences(canaries: Canaries) -> Iterator[tuple[str, Dataset]]:
+    """Identity one and two levels down."""
+    request, evidence, inner, equipment, before = Dataset(), Dataset(), Dataset(), Dataset(), Dataset()
+    request.RequestedProcedureDescription = "CHEST " + canaries.word("request description")
+    request.ScheduledProcedureStepID = canaries.word("scheduled step")
+    yield "RequestAttributesSequence", request
+    evidence.ReferencedSOPClassUID = CTImageStorage
+    evidence.ReferencedSOPInstanceUID = canaries.uid("referenced image")
+    inner.ReferencedSOPClassUID = CTImageStorage
+    inner.ReferencedSOPInstanceUID = canaries.uid("referenced image at depth 2")
+    evidence.PurposeOfReferenceCodeSequence = [_code(canaries.word("code meaning's owner") + "^Jane", inner)]
+    yield "SourceImageSequence", evidence
+    equipment.Manufacturer, equipment.InstitutionName = "PACS Inc", canaries.word("contributing institution")
+    equipment.OperatorsName = canaries.word("contributing operator") + "^Jane"
+    yield "ContributingEquipmentSequence", equipment
+    before.SourceOfPreviousValues = canaries.word("source of previous values")
+    before.ModifiedAttributesSequence = [_named(canaries.word("previous patient name"))]
+    yield "OriginalAttributesSequence", before
+
+
+def _code(name: str, inner: Dataset) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "121322", "DCM", "Source image"
+    code.PersonName, code.SourceImageSequence = name, [inner]
+    return code
+
+
+def _named(name: str) -> Dataset:
+    item = Dataset()
+    item.PatientName = name + "^Jane"
+    return item
+
+
+def _add_private(dataset: Dataset, canaries: Canaries) -> None:
+    """25 elements, as scanners write them."""
+    block = dataset.private_block(0x0009, canaries.word("private creator"), create=True)
+    block.add_new(1, "LO", canaries.word("private text"))
+    block.add_new(2, "OB", canaries.word("private bytes").encode())
+    block.add_new(3, "UI", canaries.uid("private UID"))
+    block.add_new(4, "SQ", [_named(canaries.word("private sequence"))])
+    for number in range(5, 25):
+        block.add_new(number, "DS", str(number / 4))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -61,7 +62,7 @@ class Carried:
     journeys: list[Journey]
 
 
-async def carry(running: Rig, cases: Sequence[Case]) -> Carried:
+async def carry(running: Rig[Any], cases: Sequence[Case]) -> Carried:
     """All studies at once; the clock stops with the last webhook."""
     events, started = running.observer.seen, time.monotonic()
     running.meters.start()
@@ -71,7 +72,7 @@ async def carry(running: Rig, cases: Sequence[Case]) -> Carried:
     return Carried(len(cases), seconds, running.observer.seen - events, running.meters.spent(), running.journeys(cases))
 
 
-async def trickle(running: Rig, cases: Sequence[Case]) -> list[Journey]:
+async def trickle(running: Rig[Any], cases: Sequence[Case]) -> list[Journey]:
     """One study a second."""
     async with asyncio.TaskGroup() as work:
         for case in cases:
@@ -81,7 +82,9 @@ async def trickle(running: Rig, cases: Sequence[Case]) -> list[Journey]:
     return running.journeys(cases)
 
 
-async def overtake(running: Rig, routine: Sequence[Case], stat: Sequence[Case]) -> tuple[list[Journey], list[Journey]]:
+async def overtake(
+    running: Rig[Any], routine: Sequence[Case], stat: Sequence[Case]
+) -> tuple[list[Journey], list[Journey]]:
     """STAT studies, one every 2 s, into a routine backlog that was sent at once."""
     async with asyncio.TaskGroup() as work:
         work.create_task(send(running.fleet.installation, routine))
@@ -130,24 +133,18 @@ def add_latency(figures: Figures, case: str, runs: Sequence[Sequence[Journey]]) 
 async def profile(broker: RabbitMQ, folder: Path, sizes: Sizes, console: Console) -> None:
     """A saturated run under the sampler; for reading, not for figures."""
     async with rig(SampledFleet, broker, folder) as running:
+        await carry(running, await running.cases("warm", sizes.warm_up))
+        running.fleet.begin()
         await carry(running, await running.cases("profiled", sizes.profiled))
         fleet = running.fleet
-    assert isinstance(fleet, SampledFleet)
-    found = fleet.profiles()
-    for name, tables in sorted(found.items(), key=lambda item: -total(item[1]["threads"])):
-        threads = ", ".join(f"{thread} {seconds:.1f}" for thread, seconds in tables["threads"][:4])
-        table = Table(
-            title=f"{name}: {total(tables['threads']):.1f} s of processor time ({threads})", title_justify="left"
-        )
-        table.add_column("within it or what it calls")
-        table.add_column("s", justify="right")
-        table.add_column("in itself")
-        table.add_column("s", justify="right")
-        ours = [row for row in tables["within"] if row[0].startswith("radrelay")]
-        for (within, inner), (own, seconds) in zip(
-            ours[:FUNCTIONS_SHOWN], tables["own"][:FUNCTIONS_SHOWN], strict=False
-        ):
-            table.add_row(within, f"{inner:.2f}", own, f"{seconds:.2f}")
+    for name, tables in sorted(fleet.profiles().items(), key=lambda item: -total(item[1]["threads"])):
+        whole = total(tables["threads"])
+        threads = ", ".join(f"{thread} {seconds / whole:.0%}" for thread, seconds in tables["threads"][:4])
+        title = f"{name}: {1000 * whole / sizes.profiled:.0f} ms of processor time per study ({threads})"
+        table = Table("within it and what it calls", "%", "in itself", "%", title=title, title_justify="left")
+        ours = [row for row in tables["within"] if row[0].startswith(("radrelay", "pydicom", "jwt"))]
+        for within, own in zip(ours[:FUNCTIONS_SHOWN], tables["own"][:FUNCTIONS_SHOWN], strict=False):
+            table.add_row(within[0], f"{within[1] / whole:.0%}", own[0], f"{own[1] / whole:.0%}")
         console.print(table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from benchmarks.load import RADIOLOGISTS, Case, Hospital, make_cases, read_all_day, register
 from benchmarks.watch import Journey, Meters, Observer, cpu_seconds, own_cpu_seconds
@@ -24,6 +25,7 @@ from servers.rabbitmq import RabbitMQ
 
 PATIENCE_SECONDS = 120
 SETTINGS = {"webhook_allow_networks": '["127.0.0.0/8"]'}
+AnyFleet = TypeVar("AnyFleet", bound=Fleet)
 SAMPLER = Path(__file__).resolve().parent / "sampled.py"
 
 
@@ -35,6 +37,11 @@ class SampledFleet(Fleet):
         self.processes[name].spawn(command, self._environment(name))
         self.down.discard(name)
 
+    def begin(self) -> None:
+        """Look from now on."""
+        for name in NAMES:
+            self._process(name).send_signal(signal.SIGUSR1)
+
     def profiles(self) -> dict[str, dict[str, list[tuple[str, float]]]]:
         """What each process wrote at its end."""
         return {name: json.loads(self._profile(name).read_text()) for name in NAMES}
@@ -44,10 +51,10 @@ class SampledFleet(Fleet):
 
 
 @dataclass
-class Rig:
+class Rig(Generic[AnyFleet]):
     """A fleet that is up, its hospital, and who watches."""
 
-    fleet: Fleet
+    fleet: AnyFleet
     hospital: Hospital
     observer: Observer
     meters: Meters
@@ -86,7 +93,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(kind: type[Fleet], broker: RabbitMQ, folder: Path) -> AsyncIterator[Rig]:
+async def rig(kind: type[AnyFleet], broker: RabbitMQ, folder: Path) -> AsyncIterator[Rig[AnyFleet]]:
     """Started, registered and at work; afterwards no dead letter is left and every process has ended well."""
     fleet = kind(folder, Backends.on_files(broker.url, folder), SETTINGS)
     hospital, observer = Hospital(), Observer()

@@ -20,6 +20,7 @@ from radrelay.demo import Show, registered
 from radrelay.reading import IDLE_SECONDS, read
 from radrelay.samples import SAMPLES, Sample
 from radrelay_shared.security import Role
+from servers import accepts
 
 PATIENCE_SECONDS = 75  # from the last study sent to the last report home
 CR = ("dicomdirtests/77654033/CR1/6154", "dicomdirtests/77654033/CR2/6247")
@@ -73,6 +74,8 @@ class Stream:
 
     def _acknowledged(self, sample: Sample, clinic: Client, datasets: list[Dataset]) -> Iterable[str]:
         if sample.over == "dimse":
+            if not accepts(self.fleet.dicom_port):  # pynetdicom leaves the socket of a refused connection open
+                raise ConnectionRefusedError
             outcomes = send.send(datasets, "127.0.0.1", self.fleet.dicom_port, sample.ae_title)
             return (outcome.name for outcome in outcomes if outcome.stored)
         answer = dicomweb(clinic, "/ingest/dicom-web/").store_instances(datasets)
@@ -135,6 +138,7 @@ class Stream:
         """What a receiver does that remembers webhook-ids: each message counts once, however often it comes."""
         assert {each["type"] for each in self.show.webhooks} == {"report.finalized"}
         reports = {each["webhook_id"]: each for each in self.show.webhooks}
+        print(f"{len(self.show.webhooks)} webhooks came, {len(reports)} different ones")
         return sorted((each["site"], each["patient_id"], each["accession"]) for each in reports.values())
 
     async def images(self) -> dict[str, Counter[bytes]]:

@@ -90,6 +90,7 @@ def marked_date(number: int) -> str:
     return f"{FIRST_YEAR + EVERY * (number % MARKED_YEARS)}{DAY}"
 
 
+DATE = re.compile(rb"(?<![\d.])(\d{4})(-?)%b(?:\2)%b" % (DAY[:2].encode(), DAY[2:].encode()))
 YEARS = {marked_date(number)[:4].encode() for number in range(MARKED_YEARS)}
 
 
@@ -146,7 +147,6 @@ def traces(thing: Thing, *patients: Patient) -> Iterator[str]:
 
 def marked_dates(content: bytes) -> Iterator[int]:
     """Where dates of marked attributes stand, as DICOM (YYYYMMDD) or ISO 8601 writes them; not within UIDs."""
-    for match in re.finditer(rb"-?05-?17", content):
-        year = match.start() - 4
-        if content[year : match.start()] in YEARS and not content[max(0, year - 1) : year].strip(b"0123456789.") == b"":
-            yield year
+    for match in DATE.finditer(content):
+        if match[1] in YEARS:
+            yield match.start()

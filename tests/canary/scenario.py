@@ -54,6 +54,7 @@ class Day:
 
     relay: Installation
     listener: Listener
+    http: httpx2.AsyncClient
     evidence: Evidence = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,8 +117,7 @@ class Day:
     async def ask(self, method: str, path: str, role: Role, *sites: str, **request: Any) -> httpx2.Response:
         client = self.relay.client("dr-day" if role is Role.RADIOLOGIST else str(role), role, *sites)
         headers = {"Authorization": f"Bearer {client.token}"} | request.pop("headers", {})
-        async with httpx2.AsyncClient(timeout=20, trust_env=False) as http:
-            return await http.request(method, client.url(path), headers=headers, **request)
+        return await self.http.request(method, client.url(path), headers=headers, **request)
 
 
 def dicomweb_paths(uids: Sequence[str]) -> list[str]:

@@ -13,7 +13,11 @@ import pytest
 from fleet import DRAIN_SECONDS, NAMES, Backbone, Fleet
 from stream import Stream
 
-pytestmark = [pytest.mark.external, pytest.mark.timeout(170)]
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.timeout(170),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # of pynetdicom's refused connections
+]
 
 
 def thrown_dice() -> random.Random:

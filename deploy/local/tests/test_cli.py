@@ -25,7 +25,16 @@ from radrelay_shared.security import Role
 Command = Callable[..., Awaitable[Result]]
 RADRELAY = Path(sys.executable).parent / "radrelay"
 PIXELS = Path(pydicom.__file__).parent / "data" / "test_files"
-COMMANDS = ("up", "demo", "apply", "token", "send", "status", "replay", "doctor")
+COMMANDS = {
+    "up": "Run all seven services in this process until you stop it",
+    "demo": "Do the main job once, on real studies and synthetic patients",
+    "apply": "Register the clinics, radiologists and webhook endpoints of a YAML file",
+    "token": "Print a bearer token of the local issuer",
+    "send": "Send DICOM files by C-STORE",
+    "status": "Show the newest studies and how far each has come",
+    "replay": "Try again what services gave up",
+    "doctor": "Say in plain words what is missing or cannot be reached",
+}
 
 
 def url(platform: Platform) -> str:
@@ -39,12 +48,11 @@ async def test_the_help_names_every_command_with_a_sentence(radrelay: Command) -
     assert all(f" {command} " in answer.output for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-async def test_each_commands_help_reads_as_a_sentence(radrelay: Command, command: str) -> None:
+@pytest.mark.parametrize(("command", "sentence"), COMMANDS.items())
+async def test_each_commands_help_says_what_it_does(radrelay: Command, command: str, sentence: str) -> None:
     answer = await radrelay(command, "--help")
     assert answer.exit_code == 0
-    assert f"Usage: radrelay {command}" in answer.output.replace("root", "radrelay")
-    assert "  Print" not in answer.output or command == "token"
+    assert sentence in answer.output
 
 
 @pytest.mark.parametrize("command", ["apply", "status", "replay"])

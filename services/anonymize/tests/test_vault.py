@@ -86,7 +86,7 @@ async def test_another_sites_service_cannot_tell_a_foreign_study_from_none(bench
     foreign = await bench.identity("st-one", sites=("hamburg",))
     nobodys = await bench.identity("st-none", sites=("hamburg",))
     assert foreign.status_code == nobodys.status_code == 404
-    assert foreign.content == nobodys.content
+    assert foreign.json() | {"instance": ""} == nobodys.json() | {"instance": ""}  # but for each request's own trace
 
 
 async def test_an_auditor_of_another_site_sees_no_looks(bench: Bench, zenobia: File) -> None:

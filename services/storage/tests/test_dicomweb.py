@@ -76,6 +76,11 @@ async def test_late_slices_that_overtake_the_first_batch_end_in_one_series(
 async def two_sites(runtime: Runtime, pack: Pack, image: Image) -> None:
     await deliver(runtime, await pack(runtime, [head_ct(image, 1), head_ct(image, 2)]))
     mr = image("MR_small.dcm", 2, series=1, PatientID="P-2", PatientName="ANON^2", StudyDate="20250302")
+    request = Dataset()
+    request.ScheduledProcedureStepID, request.RequestedProcedureID = "SPS-1", "RP-7"
+    other = Dataset()
+    other.ScheduledProcedureStepID = "SPS-2"
+    mr.RequestAttributesSequence = [other, request]
     await deliver(runtime, await pack(runtime, [mr], site="clinic-b", study="st-2"))
 
 
@@ -86,12 +91,31 @@ SEARCHES = [
     ("studies?StudyDate=20250302-", ["2.25.2"]),
     ("studies?ModalitiesInStudy=CT", ["2.25.1"]),
     ("studies?ModalitiesInStudy=PT", []),
+    ("studies?ModalitiesInStudy=CT,MR", ["2.25.2", "2.25.1"]),
+    ("studies?ModalitiesInStudy=PT\\MR&PatientID=P-2", ["2.25.2"]),
+    ("studies?ModalitiesInStudy=CT,MR&limit=1&offset=1", ["2.25.1"]),
+    ("studies?ModalitiesInStudy=M*", ["2.25.2"]),
+    ("studies?PatientName=anon^1", ["2.25.1"]),
+    ("studies?PatientName=*Non*", ["2.25.2", "2.25.1"]),
+    ("studies?PatientID=p-1", []),
+    ("studies?PatientID=P-1,P-2&multiplevaluematching=true", ["2.25.2", "2.25.1"]),
+    ("studies?StudyDate=20250301-20250302&StudyTime=0000-", ["2.25.2", "2.25.1"]),
     ("studies?StudyInstanceUID=2.25.1,2.25.9", ["2.25.1"]),
     ("studies?limit=1", ["2.25.2"]),
     ("studies?limit=1&offset=1", ["2.25.1"]),
     ("studies?limit=1&offset=2", []),
     ("series", ["2.25.1", "2.25.2"]),
     ("series?Modality=MR", ["2.25.2"]),
+    ("series?ModalitiesInStudy=MR,PT", ["2.25.2"]),
+    ("series?RequestAttributesSequence.ScheduledProcedureStepID=SPS-1", ["2.25.2"]),
+    ("series?00400275.00401001=RP-*", ["2.25.2"]),
+    ("series?RequestAttributesSequence.ScheduledProcedureStepID=SPS", []),
+    ("instances", ["2.25.1", "2.25.1", "2.25.2"]),
+    ("instances?limit=1&offset=2", ["2.25.2"]),
+    ("instances?SOPInstanceUID=2.25.1.1.2,2.25.2.1.1", ["2.25.1", "2.25.2"]),
+    ("instances?Modality=CT&InstanceNumber=2", ["2.25.1"]),
+    ("instances?SOPClassUID=1.2.840.10008.5.1.4.1.1.4", ["2.25.2"]),
+    ("studies/2.25.1/series?ModalitiesInStudy=MR", []),
     ("studies/2.25.1/series?Modality=MR", []),
     ("studies/2.25.1/series", ["2.25.1"]),
     ("studies/2.25.1/instances", ["2.25.1", "2.25.1"]),

@@ -42,6 +42,7 @@ def build_app(runtime: Runtime) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        middleware=list(service.middleware(settings)),
     )
     app.state.context = runtime.context
     app.state.runtime = runtime

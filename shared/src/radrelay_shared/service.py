@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from opentelemetry.sdk.trace import SpanProcessor
 from pydantic import ValidationError
+from starlette.middleware import Middleware
 
 from radrelay_shared.aggregate import Aggregate, Clock, Store, utc_now
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
@@ -86,6 +87,10 @@ Handler = Callable[[Envelope[Any], Any], Awaitable[None]]
 Task = Callable[[Any], Coroutine[Any, Any, None]]
 
 
+def no_middleware(_: ServiceSettings) -> Sequence[Middleware]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Service:
     """One service as data; its `main.py` is little else."""
@@ -100,6 +105,7 @@ class Service:
     routers: tuple[APIRouter, ...] = ()
     tasks: tuple[Task, ...] = ()  # run until cancelled: listeners, sweepers
     streams: tuple[str, ...] = ()  # URL prefixes whose bodies are bounded by their own routes
+    middleware: Callable[[Any], Sequence[Middleware]] = no_middleware  # of its HTTP app, made from its settings
 
     @property
     def indexes(self) -> tuple[Index, ...]:

@@ -89,8 +89,12 @@ def up(
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         await platform.start()
         address = f"http://{http_host}:{http_port}"
-        errors.print(f"RadRelay is up. HTTP {address}, DICOM {http_host}:{dicom_port} (AE RADRELAY), data in {data}")
-        errors.print(f"Next: radrelay apply FILE --data {data} --url {address}   ·   radrelay doctor --url {address}")
+        errors.print(
+            f"RadRelay is up. HTTP {address}, DICOM {http_host}:{dicom_port} (AE RADRELAY), data in {data}",
+            soft_wrap=True,
+        )
+        errors.print(f"Next: radrelay apply FILE --data {data} --url {address}", soft_wrap=True)
+        errors.print(f"      radrelay doctor --data {data} --url {address}", soft_wrap=True)
         waits = {asyncio.create_task(stopping.wait()), failing := asyncio.create_task(platform.failed())}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         stopped_by_itself = failing.result() if failing.done() else None

@@ -96,10 +96,10 @@ def _send(
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in sorted(set(kinds))[:MOST_CONTEXTS]]
     if not contexts:
         return
+    entity, called = AE(ae_title=title(calling)), title(called)
     reach(host, port)
-    entity = AE(ae_title=title(calling))
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = PATIENCE_SECONDS
-    association = entity.associate(host, port, contexts=contexts, ae_title=title(called))
+    association = entity.associate(host, port, contexts=contexts, ae_title=called)
     if not association.is_established:
         why = rejection(calling, called) if association.is_rejected else "what answers there speaks no DICOM"
         raise ConnectionError(f"no association with {host}:{port}: {why}")

@@ -34,7 +34,7 @@ async def report(study: StudyKey, caller: Reader, context: Ctx) -> dict[str, Any
 
 @router.put("/{study}")
 async def draft(study: StudyKey, text: Draft, caller: Radiologist, context: Ctx) -> dict[str, str]:
-    """Save what is written so far; nobody else sees it. 503 until the claim is known here, a moment after it was made."""
+    """Save what is written so far; nobody else sees it. 503 until the claim, just made, is known here."""
     await visible(study, caller, context, expected)
     await context.store.change(Case, study, partial(domain.drafted, radiologist=caller.subject, draft=text))
     return {"study": study, "status": "draft"}

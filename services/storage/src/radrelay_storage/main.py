@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from radrelay_shared.events import StudyAnonymized, StudyStored
 from radrelay_shared.service import Service, run
-from radrelay_storage import pictures, retrieve, search
+from radrelay_storage import pictures, retrieve, search, wado_uri
+from radrelay_storage.browsers import browsers
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series, Study
 from radrelay_storage.handlers import on_study_anonymized
@@ -18,7 +19,8 @@ SERVICE = Service(
     settings=StorageSettings,
     context=StorageContext,
     aggregates=(Study, Series),
-    routers=(search.router, retrieve.router, pictures.router),
+    routers=(search.router, retrieve.router, pictures.router, wado_uri.router),
+    middleware=browsers,
 )
 
 

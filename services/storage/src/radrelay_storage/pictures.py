@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydicom.uid import ExplicitVRLittleEndian
 
 from radrelay_shared.errors import NotFound
 from radrelay_storage.access import Ctx, VisibleSeries, VisibleStudy, every_series
@@ -16,7 +17,7 @@ from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series
 from radrelay_storage.multipart import Part, answer, once
 from radrelay_storage.negotiation import Form, frame_form, rendered_type
-from radrelay_storage.pixels import plain_frame
+from radrelay_storage.pixels import bulk_value, plain_frame
 from radrelay_storage.problems import BadQuery, NotAcceptable
 from radrelay_storage.rendering import Look, Viewport, parse_viewport, parse_window, render
 from radrelay_storage.retrieve import INSTANCE, SERIES, VisibleInstance
@@ -27,6 +28,8 @@ router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"])
 FRAMES = INSTANCE + "/frames/{frames}"
 THUMBNAIL = Viewport(128, 128)
 
+PIXEL_DATA = "7FE00010"
+BulkPath = Annotated[str, Path(max_length=256, description="tags and item numbers from 1, with dots between")]
 FrameList = Annotated[str, Path(max_length=4096, description="frame numbers from 1, separated by commas")]
 
 
@@ -46,6 +49,24 @@ async def frames(request: Request, instance: VisibleInstance, frames: FrameList,
         return known
     send = decoded_frames if form.transcoded else stored_frames
     return await answer(send(instance, numbers, form, context), form.media_type, validators(tag), alone=form.alone)
+
+
+@router.get(INSTANCE + "/bulkdata/{path}")
+async def bulkdata(request: Request, instance: VisibleInstance, path: BulkPath, context: Ctx) -> Response:
+    """The value of one attribute, by tag, or by tags and item numbers: `00540016.1.00181074`; pixel data as frames."""
+    if path == PIXEL_DATA:
+        count = len(await context.shelf.frame_table(instance))
+        return await frames(request, instance, ",".join(map(str, range(1, count + 1))), context)
+    form = frame_form(request.headers.get("accept"), ExplicitVRLittleEndian, one=True)
+    with await context.shelf.whole(instance) as file:
+        value = await context.workers.compute(bulk_value, file, path)
+    parts = single_part(form, value)
+    tag = etag(instance.packed.sha256, path, form.content_type)
+    return await answer(parts, form.media_type, validators(tag), alone=form.alone)
+
+
+async def single_part(form: Form, value: bytes) -> AsyncIterator[Part]:
+    yield Part(form.content_type, once(value))
 
 
 async def stored_frames(

@@ -16,6 +16,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.utils import pack_bits
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from radrelay_shared.errors import NotFound
 from radrelay_storage.frames import UNREADABLE
 from radrelay_storage.problems import NotAcceptable
 
@@ -87,22 +88,52 @@ def explicit(file: BinaryIO) -> bytes:
         if syntax.is_encapsulated:
             dataset.decompress(generate_instance_uid=False)
         if not syntax.is_little_endian:
-            turn_around(dataset, file)
+            dataset = turned_around(dataset, file)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     out = io.BytesIO()
-    dcmwrite(out, dataset, implicit_vr=False, little_endian=True, force_encoding=True, enforce_file_format=True)
+    dcmwrite(out, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return out.getvalue()
 
 
-def turn_around(dataset: Dataset, file: BinaryIO) -> None:
-    """Everything whose bytes pydicom leaves in their order when the endianness changes: words in bulk, and pixels."""
+def turned_around(dataset: Dataset, file: BinaryIO) -> Dataset:
+    """The dataset for the other endianness: pydicom turns all but words in bulk, and pixels."""
     for found in dataset.iterall():
         if found.VR in WORDS and found.value and found.keyword != "PixelData":
             swap(found)
-    if "PixelData" in dataset:
-        dataset.PixelData = plain(decode(file, dataset, None, raw=True), dataset)
-        dataset["PixelData"].VR = "OW"
+    turned = Dataset({found.tag: found for found in dataset})  # one that remembers no encoding of its own
+    turned.file_meta = dataset.file_meta
+    if "PixelData" in turned:
+        turned.PixelData = padded(plain(decode(file, dataset, None, raw=True), dataset))
+        turned["PixelData"].VR = "OW"
+    return turned
+
+
+def padded(value: bytes) -> bytes:
+    return value + b"\0" * (len(value) % 2)
 
 
 def swap(found: DataElement) -> None:
     found.value = np.frombuffer(found.value, f">{WORDS[found.VR]}").astype(f"<{WORDS[found.VR]}").tobytes()
+
+
+# ── other bulk ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def bulk_value(file: BinaryIO, path: str) -> bytes:
+    """The bytes, little endian, of the element at `tag` or `tag.item.tag…`. Blocks: call it in a thread.
+
+    Raises `NotFound` if there is no such element, or none of bulk.
+    """
+    tag, *rest = path.split(".")
+    dataset: Dataset = dcmread(file, stop_before_pixels=True)
+    try:
+        for item, inner in zip(rest[::2], rest[1::2], strict=True):
+            dataset, tag = dataset[int(tag, 16)].value[int(item) - 1], inner
+        found = dataset[int(tag, 16)]
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise NotFound("this instance has no such element") from error
+    if not isinstance(found.value, bytes):
+        raise NotFound("this element is no bulk data; its value is in the metadata, if it may be seen")
+    if found.VR in WORDS and not dataset.is_little_endian:
+        swap(found)
+    return bytes(found.value)

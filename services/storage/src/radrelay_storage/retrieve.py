@@ -38,25 +38,28 @@ VisibleInstance = Annotated[Located, Depends(visible_instance)]
 async def study(request: Request, study: VisibleStudy, context: Ctx) -> Response:
     """Every instance of a study."""
     series = await every_series(study.study, context)
-    return await instances([each for one in series for each in await context.shelf.instances(one)], request, context)
+    found = [each for one in series for each in await context.shelf.instances(one)]
+    return await send_instances(found, request.headers.get("accept"), request, context)
 
 
 @router.get(SERIES)
 async def series(request: Request, series: VisibleSeries, context: Ctx) -> Response:
     """Every instance of a series."""
-    return await instances(await context.shelf.instances(series), request, context)
+    found = await context.shelf.instances(series)
+    return await send_instances(found, request.headers.get("accept"), request, context)
 
 
 @router.get(INSTANCE)
 async def instance(request: Request, instance: VisibleInstance, context: Ctx) -> Response:
     """One instance: as a single part if `application/dicom` is asked for."""
-    return await instances([instance], request, context)
+    return await send_instances([instance], request.headers.get("accept"), request, context)
 
 
-async def instances(found: Sequence[Located], request: Request, context: StorageContext) -> Response:
+async def send_instances(
+    found: Sequence[Located], accept: str | None, request: Request, context: StorageContext
+) -> Response:
     """Each in its stored transfer syntax; transcoded to explicit little endian if the client demands that."""
     stored = sorted({each.packed.transfer_syntax_uid for each in found})
-    accept = request.headers.get("accept")
     forms = {each: instance_form(accept, each, one=len(found) == 1) for each in stored}
     tag = etag([each.packed.sha256 for each in found], [form.content_type for form in forms.values()])
     alone = any(form.alone for form in forms.values())

@@ -45,11 +45,12 @@ class Admission(NamedTuple):
 
 def admission(source: Part10) -> Admission:
     """As `gate` would say of the data set; the answer is remembered, for a series' instances are alike."""
-    asked = [_raw(source.data, each) for each in source.dataset.elements if _is_asked(each.tag)]
-    classes = [_raw(source.data, each) for each in source.meta.elements if each.tag == META_CLASS]
+    asked = [_raw(source.data, each) for each in source.dataset.elements if _is_asked(each[0])]
+    classes = [_raw(source.data, each) for each in source.meta.elements if each[0] == META_CLASS]
     return _answer(source.syntax, source.dataset.implicit, tuple(classes), tuple(asked))
 
 
+@functools.lru_cache(maxsize=8192)
 def _is_asked(tag: int) -> bool:
     return tag in ASKED or tag in BULK or (tag >> 24 == OVERLAY_GROUPS and tag & 0xFFFF == OVERLAY_BIT_POSITION)
 

@@ -80,7 +80,7 @@ def _end_of_meta(data: bytes) -> int | None:
 
 
 def _syntax(data: bytes, meta: DataSet) -> str:
-    found = [data[each.start : each.end] for each in meta.elements if each.tag == SYNTAX]
+    found = [data[start:end] for tag, _, _, start, end, _ in meta.elements if tag == SYNTAX]
     return found[0].rstrip(b"\0 ").decode("latin-1") if found else ""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+import functools
+from dataclasses import dataclass, replace
 
 from radrelay_anonymize.domain.admission import admission
 from radrelay_anonymize.domain.deidentify import CODE_VALUE, CONCEPT_NAME, Quarantined, is_of_kind
@@ -15,18 +15,22 @@ from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, decide
 from radrelay_anonymize.domain.signature import file_meta, signature
 from radrelay_anonymize.domain.structure import DataSet, Element
 from radrelay_anonymize.domain.table import Action
-from radrelay_anonymize.domain.values import Context, remade
+from radrelay_anonymize.domain.values import SPELLED, Context, remade
 from radrelay_anonymize.domain.words import Words, gathered
 from radrelay_shared.errors import Invalid
 
 SOP_CLASS, SOP_INSTANCE, TEXT_VALUE = 0x00080016, 0x00080018, 0x0040A160
-SPLICED = 1 << 16  # bytes from which on a value is a view of the input, not a copy
 
-# What is asked of the value: without it, the rest of the makers need not decode anything.
+# What is made of the value. The other makers need not know it.
 ASKING = frozenset({Action.UID, Action.KEEP, Action.CLEAN, Action.CODE, Action.SHIFT, Action.AGE})
+
+REMEMBERED, LONGEST_REMEMBERED = 4096, 256  # elements of a study; bytes of a value, longer ones are views of the input
+UNKNOWN = b""
+SHORTEST_UID_DOTS = 3  # see `words._DOTTED`: from here on a text may hold a UID
 
 Buffer = bytes | memoryview
 Parts = list[tuple[int, Buffer]]  # an element's tag, and its bytes or some of them
+Memory = dict[tuple[int, str, bytes, bytes], Buffer | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,94 +48,140 @@ def rewritten(source: Part10, context: Context) -> Rewritten | Quarantined:
         reason, pixels, annotation = admission(source)
         if reason:
             return Quarantined((reason,))
-        walk = _Walk(source.data, source.dataset.implicit, context)
-        found = ((each.kind, walk.texts(each.element, each.charset) or []) for each in source.named)
-        words = context.words | gathered(found)
-        walk.context = replace(context, words=words)
+        words = context.words | words_in(source)
+        walk = _Walk(source, replace(context, words=words))
         parts = [*walk.data_set(source.dataset), *signature(walk.implicit, pixels, annotation)]
         parts.sort(key=lambda part: part[0])
-        start = file_meta(_values(parts, SOP_CLASS), _values(parts, SOP_INSTANCE), source.syntax)
+        start = file_meta(_value(parts, SOP_CLASS), _value(parts, SOP_INSTANCE), source.syntax)
         return Rewritten([start, *(buffer for _, buffer in parts)], words, pixels)
 
 
-def _values(parts: Parts, tag: int) -> bytes:
-    """The bytes of a UI element after its tag, VR and length."""
+def words_in(source: Part10) -> Words:
+    """As `words_of`."""
+    data = source.data
+    raw = [(kind, tag, vr, data[start:end], charset) for kind, (tag, vr, _, start, end, _), charset in source.named]
+    if sum(len(each[3]) for each in raw) > MOST_TEXT:
+        raise Invalid("more names and identifiers than any image has")
+    spoken = _spoken(tuple(each for each in raw if each[0] != "uids"))
+    return spoken | gathered(("uids", _texts(*each[1:]) or []) for each in raw if each[0] == "uids")
+
+
+@functools.lru_cache(maxsize=16)  # a study's names are the same in all its instances
+def _spoken(raw: tuple[tuple[str, int, str, bytes, bytes], ...]) -> Words:
+    return gathered((kind, _texts(tag, vr, value, charset) or []) for kind, tag, vr, value, charset in raw)
+
+
+def _texts(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
+    """The values; None if they cannot be read."""
+    try:
+        return texts_of(tag, vr, raw, charset)
+    except Exception:  # noqa: BLE001  as `reading.element`: pydicom raises many kinds
+        return None
+
+
+def _value(parts: Parts, tag: int) -> bytes:
+    """The value of a UI element that was made here."""
     return b"".join(bytes(buffer)[8:] for each, buffer in parts if each == tag)
 
 
-@dataclass(slots=True)
+@functools.lru_cache(maxsize=16)
+def _memory(implicit: bool, context: Context) -> Memory:  # noqa: ARG001, FBT001  the arguments are the key
+    """What became of short values of a series: most come again in every instance."""
+    return {}
+
+
 class _Walk:
-    data: bytes
-    implicit: bool
-    context: Context
-    text_left: int = MOST_TEXT
-    view: memoryview = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.view = memoryview(self.data)
-
-    def texts(self, element: Element, charset: bytes) -> list[str] | None:
-        """The element's values; None if they cannot be read."""
-        self.text_left -= element.end - element.start
-        if self.text_left < 0:
-            raise Invalid("more text than any image has")
-        try:
-            return texts_of(element.tag, element.vr, self.data[element.start : element.end], charset)
-        except Exception:  # noqa: BLE001  as `reading.element`: pydicom raises many kinds
-            return None
+    def __init__(self, source: Part10, context: Context) -> None:
+        self.data, self.view = source.data, memoryview(source.data)
+        self.implicit, self.context = source.dataset.implicit, context
+        self.text_left = MOST_TEXT
+        self.memory = _memory(self.implicit, replace(context, words=replace(context.words, uids=frozenset())))
 
     def data_set(self, source: DataSet) -> Parts:
         """The elements that go out, in order."""
         parts: Parts = []
         for element in source.elements:
-            action = decide(element.tag)
-            if action is Action.REMOVE or not is_of_kind(element.vr, element.tag):
+            tag, vr = element[:2]
+            action = decide(tag)
+            if action is Action.REMOVE or not is_of_kind(vr, tag):
                 continue
-            if element.vr == "SQ":
-                items = element.items if action is Action.RECURSE else ()
-                parts.append((element.tag, self._made(element, b"".join(map(self._item, items)))))
+            if vr == "SQ":
+                items = element[5] if action is Action.RECURSE else ()
+                parts.append((tag, self._with(tag, vr, b"".join(map(self._item, items)))))
             else:
-                parts += [(element.tag, buffer) for buffer in self._element(element, action, source.charset)]
-        if any(tag == TEXT_VALUE for tag, _ in parts) and self._concept(source) in IDENTITY_CONCEPTS:
+                self._add(parts, element, action, source.charset)
+        if self._names_identity(source):
             parts = [(tag, self._dummied(source) if tag == TEXT_VALUE else buffer) for tag, buffer in parts]
         return parts
 
     def _item(self, source: DataSet) -> bytes:
-        return item(b"".join(buffer for _, buffer in self.data_set(source)))
+        return item(b"".join([buffer for _, buffer in self.data_set(source)]))
 
-    def _element(self, element: Element, action: Action, charset: bytes) -> Iterable[Buffer]:
-        """The element's bytes, none if it does not go out."""
-        tag, vr, _, start, end, _ = element
-        if (end - start) % SIZES.get(vr, 1):
+    def _add(self, parts: Parts, element: Element, action: Action, charset: bytes) -> None:
+        """The element as it goes out, if it does."""
+        tag, vr, at, start, end, _ = element
+        if end - start > LONGEST_REMEMBERED or at < 0:
+            parts += [(tag, buffer) for buffer in self._long(element, action, charset)]
+            return
+        raw = self.data[start:end]
+        key = (tag, vr, raw, charset)
+        made = self.memory.get(key, UNKNOWN)
+        if made is UNKNOWN:
+            value = self._outgoing(tag, vr, raw, action, charset)
+            made = None if value is None else self.data[at:end] if value is raw else self._with(tag, vr, bytes(value))
+            has_uids = action in {Action.CLEAN, Action.CODE} and raw.count(b".") >= SHORTEST_UID_DOTS
+            if len(self.memory) < REMEMBERED and not has_uids:
+                self.memory[key] = made
+        if made is not None:
+            parts.append((tag, made))
+
+    def _long(self, element: Element, action: Action, charset: bytes) -> tuple[Buffer, ...]:
+        """As it stands in the file, if it may; with a header of its own only where that said another VR."""
+        tag, vr, at, start, end, _ = element
+        raw: Buffer = self.data[start:end] if vr in SPELLED else self.view[start:end]
+        value = self._outgoing(tag, vr, raw, action, charset)
+        if value is None:
             return ()
-        if action is Action.KEEP and vr in NUMBERS and NUMBERS[vr].fullmatch(self.data, start, end):
-            return self._spliced(element)
-        values = self.texts(element, charset) if action in ASKING else []
+        if value is not raw:
+            return (self._with(tag, vr, bytes(value)),)
+        if at >= 0:
+            return (self.view[at:end],)
+        return header(tag, vr, end - start, implicit=self.implicit), raw
+
+    def _outgoing(self, tag: int, vr: str, raw: Buffer, action: Action, charset: bytes) -> Buffer | None:
+        """The new raw value: None if the element does not go out, the very `raw` if nothing changes."""
+        if len(raw) % SIZES.get(vr, 1):
+            return None
+        if action is Action.KEEP and vr in NUMBERS and NUMBERS[vr].fullmatch(raw):
+            return raw
+        values: list[str] | None = []
+        if action in ASKING and vr in SPELLED:
+            values = self._spelled(tag, vr, bytes(raw), charset)
         after = None if values is None else remade(action, tag, vr, values, self.context)
         if after is None:
-            return ()
-        return self._spliced(element) if after is values else (self._made(element, joined(vr, after)),)
+            return None
+        return raw if after is values else joined(vr, after)
 
-    def _spliced(self, element: Element) -> Iterable[Buffer]:
-        """As it stands in the file, with a header of its own only if that says another VR."""
-        source: Buffer = self.data if element.end - element.start < SPLICED else self.view
-        if element.at >= 0:
-            return (source[element.at : element.end],)
-        length = element.end - element.start
-        return header(element.tag, element.vr, length, implicit=self.implicit), source[element.start : element.end]
+    def _spelled(self, tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
+        self.text_left -= len(raw)
+        if self.text_left < 0:
+            raise Invalid("more text than any image has")
+        return _texts(tag, vr, raw, charset)
 
-    def _made(self, element: Element, value: bytes) -> bytes:
-        return header(element.tag, element.vr, len(value), implicit=self.implicit) + value
+    def _with(self, tag: int, vr: str, value: bytes) -> bytes:
+        return header(tag, vr, len(value), implicit=self.implicit) + value
+
+    def _names_identity(self, source: DataSet) -> bool:
+        """Whether the text of an SR content item is an identity, whatever it says."""
+        names = [items for tag, _, _, _, _, items in source.elements if tag == CONCEPT_NAME]
+        for name in names[0][:1] if names else ():
+            codes = [
+                (tag, vr, self.data[start:end]) for tag, vr, _, start, end, _ in name.elements if tag == CODE_VALUE
+            ]
+            texts = (_texts(*codes[0], name.charset) if codes else None) or [""]
+            return texts[0] in IDENTITY_CONCEPTS
+        return False
 
     def _dummied(self, source: DataSet) -> bytes:
-        element = next(each for each in source.elements if each.tag == TEXT_VALUE)
-        values = remade(Action.DUMMY, TEXT_VALUE, element.vr, [], self.context)
-        return self._made(element, joined(element.vr, values or []))
-
-    def _concept(self, source: DataSet) -> str | None:
-        """The code value of an SR content item's concept name."""
-        names = [each for each in source.elements if each.tag == CONCEPT_NAME]
-        for name in names[0].items[:1] if names else ():
-            codes = [self.texts(each, name.charset) for each in name.elements if each.tag == CODE_VALUE]
-            return codes[0][0] if codes and codes[0] else None
-        return None
+        vr = next(vr for tag, vr, *_ in source.elements if tag == TEXT_VALUE)
+        return self._with(TEXT_VALUE, vr, joined(vr, remade(Action.DUMMY, TEXT_VALUE, vr, [], self.context) or []))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
@@ -34,18 +33,12 @@ LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "U
 VRS = {vr.encode(): vr for vr in SHORT | LONG}
 
 
-class Element(NamedTuple):
-    """`data[start:end]` is the value; `data[at:end]` may be passed on as it is, unless `at` is -1.
-
-    The VR is the dictionary's where the file says none, or UN. A sequence's values are in `items`.
-    """
-
-    tag: int
-    vr: str
-    at: int
-    start: int
-    end: int
-    items: tuple[DataSet, ...] = ()
+# One element: tag, VR, at, start, end, items. `data[start:end]` is its value; `data[at:end]` may be passed on as it is,
+# unless `at` is -1. The VR is the dictionary's where the file says none, or UN. A sequence's values are in `items`.
+# A bare tuple, for there are hundreds in each of a thousand files a second.
+Element = tuple[int, str, int, int, int, "tuple[DataSet, ...]"]
+# Tag, VR as declared, length, start of the value.
+Head = tuple[int, "str | None", int, int]
 
 
 @dataclass(slots=True)
@@ -58,19 +51,8 @@ class DataSet:
     creators: dict[int, str] = field(default_factory=dict)  # group and block → private creator
 
 
-class Named(NamedTuple):
-    """A value that holds words of identity; see `words.kind_of`."""
-
-    kind: str
-    element: Element
-    charset: bytes
-
-
-class _Head(NamedTuple):
-    tag: int
-    vr: str | None  # as declared
-    length: int
-    start: int
+# A value that holds words of identity: their kind (`words.kind_of`), the element, the character set in force.
+Named = tuple[str, Element, bytes]
 
 
 class Parser:
@@ -103,21 +85,21 @@ class Parser:
         before = -1
         while at < limit:
             head = self._head(at, limit, into.implicit)
-            if head.tag == ITEM_END:
-                self.odd |= not delimited
-                return head.start
-            self.odd |= head.tag <= before
-            before = head.tag
-            element, after = self._element(at, head, limit, into, depth)
+            tag = head[0]
+            if tag <= before or tag == ITEM_END:
+                if tag == ITEM_END and delimited:
+                    return head[3]
+                self.odd = True
+            before = tag
+            element, at = self._element(at, head, limit, into, depth)
             into.elements.append(element)
-            if kind := kind_of(element.tag, element.vr):
-                self.named.append(Named(kind, element, into.charset))
-            at = after
+            if kind := kind_of(tag, element[1]):
+                self.named.append((kind, element, into.charset))
         if delimited:
             raise Invalid("an item of undefined length has no end")
         return at
 
-    def _head(self, at: int, limit: int, implicit: bool) -> _Head:  # noqa: FBT001  in the innermost loop
+    def _head(self, at: int, limit: int, implicit: bool) -> Head:  # noqa: FBT001  in the innermost loop
         self.left -= 1
         if self.left < 0 or at + 8 > limit:
             raise Invalid("an element is cut off, or there are more than any image has")
@@ -127,41 +109,41 @@ class Parser:
             if vr in LONG:
                 if at + 12 > limit:
                     raise Invalid("an element is cut off")
-                return _Head(group << 16 | number, vr, self.long_length(self.data, at + 8)[0], at + 12)
+                return group << 16 | number, vr, self.long_length(self.data, at + 8)[0], at + 12
             if vr is not None or group == DELIMITERS:
-                return _Head(group << 16 | number, vr, length, at + 8)
+                return group << 16 | number, vr, length, at + 8
             self.odd = True
         group, number, length = self.implicit_head(self.data, at)
-        return _Head(group << 16 | number, None, length, at + 8)
+        return group << 16 | number, None, length, at + 8
 
-    def _element(self, at: int, head: _Head, limit: int, into: DataSet, depth: int) -> tuple[Element, int]:
+    def _element(self, at: int, head: Head, limit: int, into: DataSet, depth: int) -> tuple[Element, int]:
         """The element, and the position after it."""
         tag, declared, length, start = head
         vr = declared if declared and declared != "UN" else self._known_vr(tag, declared, length, into)
         if vr != declared and not self.implicit:
             at = -1
         if length == UNDEFINED:
-            return self._undefined(Element(tag, vr, at, start, start), limit, into, depth)
+            return self._undefined((tag, vr, at, start, start, ()), limit, into, depth)
         end = start + length
         if end > limit:
             raise Invalid("an element is longer than what it is in")
         if vr == "SQ":
             items, _ = self._items(start, end, into, depth + 1, delimited=False)
-            return Element(tag, vr, at, start, end, items), end
+            return (tag, vr, at, start, end, items), end
         if tag == CHARACTER_SET:
             into.charset = self.data[start:end]
         elif tag & ODD_GROUP and tag & 0xFFFF in CREATORS:
             into.creators[tag] = self.data[start:end].rstrip(b" \0").decode("latin-1")
-        return Element(tag, vr, at, start, end), end
+        return (tag, vr, at, start, end, ()), end
 
     def _undefined(self, found: Element, limit: int, into: DataSet, depth: int) -> tuple[Element, int]:
-        tag, vr, at, start, _ = found[:5]
+        tag, vr, at, start, _, _ = found
         if self.encapsulated and tag == PIXEL_DATA and vr[:2] in {"OB", "OW"} and depth == 0:
             end = self._fragments(start, limit)
-            return Element(tag, vr, at, start, end), end
+            return (tag, vr, at, start, end, ()), end
         self.odd |= vr not in {"SQ", "UN"}
         items, end = self._items(start, limit, into, depth + 1, delimited=True)
-        return Element(tag, "SQ", at if vr == "SQ" else -1, start, end, items), end
+        return (tag, "SQ", at if vr == "SQ" else -1, start, end, items), end
 
     def _items(
         self, at: int, limit: int, parent: DataSet, depth: int, *, delimited: bool

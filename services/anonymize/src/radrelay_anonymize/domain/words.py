@@ -6,7 +6,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pydicom.datadict import keyword_for_tag
@@ -71,7 +71,13 @@ class Words:
         return replace(spoken, uids=frozenset(uid for uid in uids if _is_somebodys(uid)))
 
     def __or__(self, other: Words) -> Words:
-        return Words(**{f.name: getattr(self, f.name) | getattr(other, f.name) for f in fields(self)})
+        return Words(
+            names=_union(self.names, other.names),
+            phrases=_union(self.phrases, other.phrases),
+            identifiers=_union(self.identifiers, other.identifiers),
+            dates=_union(self.dates, other.dates),
+            uids=self.uids | other.uids,
+        )
 
     def redact(self, text: str) -> str:
         """The text without any of these words; measures, anatomy and punctuation stay."""
@@ -99,6 +105,12 @@ def _spoken(names: tuple[str, ...], identifiers: tuple[str, ...], dates: tuple[s
         identifiers=frozenset(value for kind, value in kinds if kind == "identifier"),
         dates=frozenset(digits for date in dates for digits in _spellings(date)),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _union(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    """The same object for the same words, so that whatever is remembered by them is found at once."""
+    return one | other
 
 
 @functools.lru_cache(maxsize=4096)

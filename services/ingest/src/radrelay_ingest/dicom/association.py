@@ -1,0 +1,206 @@
+"""One association (PS3.8 §7): admitted or rejected, then one C-ECHO or C-STORE after the other, then released.
+
+Bytes are read on the event loop and written by the association's own thread; both work on the same few buffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
+from opentelemetry.trace import SpanKind
+
+from radrelay_ingest.context import IngestContext, Sender
+from radrelay_ingest.dicom.connection import Chunk, Connection
+from radrelay_ingest.dicom.elements import RESPONSE, Command, Request, read_request, response
+from radrelay_ingest.dicom.negotiation import NO_SUCH_CALLER, TOO_MANY, Rejection, accept, read_proposal
+from radrelay_ingest.dicom.pdu import (
+    RELEASE_RP,
+    Fragment,
+    Kind,
+    Pdu,
+    ProtocolError,
+    Reason,
+    Splitter,
+    abort,
+    command_pdu,
+    reject,
+)
+from radrelay_ingest.dicom.reception import Reception
+from radrelay_ingest.statuses import failure_reason
+from radrelay_shared.aggregate import current_traceparent
+from radrelay_shared.errors import RadRelayError
+
+log = logging.getLogger("radrelay.ingest")
+
+SUCCESS, PROCESSING_FAILURE, UNRECOGNIZED_OPERATION = 0x0000, 0x0110, 0x0211  # PS3.7 §C
+ARTIM_SECONDS = 30.0  # for the request to come, at most
+LINGER_SECONDS = 2.0  # for the peer to close after the last PDU
+MAX_COMMAND_SET = 1 << 16
+
+
+class Association:
+    def __init__(self, context: IngestContext, connection: Connection, slots: asyncio.Semaphore) -> None:
+        self.context, self.connection, self.slots = context, connection, slots
+        self.patience = context.settings.dicom_timeout
+        self.splitter = Splitter(context.settings.dicom_max_pdu)
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="dicom")  # its thread starts with the first data set
+        self.lent = False  # the chunk that is being looked at is also in the writer's hands
+        self.contexts: dict[int, str] = {}  # accepted ones: id → transfer syntax
+        self.command = bytearray()
+        self.asked: tuple[int, Request] | None = None  # whose data set comes now, and in which context
+        self.reception: Reception | None = None
+
+    async def run(self) -> None:
+        """Serve the peer until either side ends it; never raises but when cancelled."""
+        try:
+            await self._serve()
+        except ProtocolError as error:
+            await self._abort(error.reason, error.detail)
+        except TimeoutError:
+            await self._abort(Reason.NOT_SPECIFIED, "nothing came for too long")
+        except asyncio.CancelledError:
+            self.connection.transport.write(abort(Reason.NOT_SPECIFIED))
+            raise
+        except Exception:
+            log.exception("an association is aborted")
+            await self.connection.finish(abort(Reason.NOT_SPECIFIED), LINGER_SECONDS)
+        finally:
+            self.connection.transport.close()
+            if self.reception is not None:
+                self.writer.submit(self.reception.discard)
+            await asyncio.to_thread(self.writer.shutdown)
+
+    async def _abort(self, reason: Reason, detail: str) -> None:
+        log.warning("an association is aborted: %s", detail)
+        await self.connection.finish(abort(reason), LINGER_SECONDS)
+
+    async def _serve(self) -> None:
+        async with aclosing(self._parts()) as parts:
+            async with asyncio.timeout(min(ARTIM_SECONDS, self.patience)):
+                first = await anext(parts, None)
+            if first is None:
+                return
+            if not isinstance(first, Pdu) or first.kind is not Kind.ASSOCIATE_RQ:
+                raise ProtocolError(Reason.UNEXPECTED_PDU, "the first PDU is not an association request")
+            if self.slots.locked():
+                await self._reject(TOO_MANY)
+                return
+            async with self.slots:
+                sender = await self._admit(first.encoded)
+                if sender is not None:
+                    await self._converse(parts, sender)
+
+    async def _parts(self) -> AsyncIterator[Pdu | Fragment]:
+        """What comes, part by part; raises `TimeoutError` if nothing does."""
+        while True:
+            async with asyncio.timeout(self.patience):
+                chunk = await self.connection.receive()
+            if chunk is None:
+                return
+            self.lent = False
+            for part in self.splitter.feed(chunk.content):
+                yield part
+            self._release(chunk)
+
+    def _release(self, chunk: Chunk) -> None:
+        """Give its buffer back once nobody works with it any more."""
+        if self.lent:
+            loop = asyncio.get_running_loop()
+            self.writer.submit(loop.call_soon_threadsafe, self.connection.release, chunk)
+        else:
+            self.connection.release(chunk)
+
+    # ── the association ──
+
+    async def _admit(self, request: bytes) -> Sender | None:
+        """Know the calling AE title, or reject the association (PS3.8 §9.3.4)."""
+        proposal = read_proposal(request)
+        site = self.context.sites.calling(proposal.calling)
+        if proposal.rejection or site is None:
+            log.warning("an association is refused: the AE title %r names no site here", proposal.calling)
+            await self._reject(proposal.rejection or NO_SUCH_CALLER)
+            return None
+        accepted, self.contexts = accept(proposal, self.context.settings.dicom_max_pdu)
+        with self.context.telemetry.span("associate", SpanKind.SERVER):
+            sender = Sender(site, current_traceparent())
+        await self._send(accepted)
+        return sender
+
+    async def _reject(self, rejection: Rejection) -> None:
+        await self.connection.finish(reject(*rejection), LINGER_SECONDS)
+
+    async def _converse(self, parts: AsyncIterator[Pdu | Fragment], sender: Sender) -> None:
+        async for part in parts:
+            match part:
+                case Fragment(command=True):
+                    await self._take_command(part, sender)
+                case Fragment():
+                    await self._take_data(part)
+                case Pdu(Kind.RELEASE_RQ):
+                    await self.connection.finish(RELEASE_RP, LINGER_SECONDS)
+                    return
+                case Pdu(Kind.ABORT):
+                    return
+                case _:
+                    raise ProtocolError(Reason.UNEXPECTED_PDU, f"a PDU of type {part.kind} makes no sense now")
+
+    # ── its messages (PS3.7) ──
+
+    async def _take_command(self, part: Fragment, sender: Sender) -> None:
+        if self.asked is not None or part.context not in self.contexts:
+            raise ProtocolError(Reason.INVALID_PARAMETER, "a command comes where none is due")
+        self.command += part.content
+        if len(self.command) > MAX_COMMAND_SET:
+            raise ProtocolError(Reason.INVALID_PARAMETER, "a command set is too long")
+        if not part.last:
+            return
+        request = read_request(bytes(self.command))
+        self.command.clear()
+        if request.command & RESPONSE:
+            raise ProtocolError(Reason.UNEXPECTED_PDU, "a response comes, and nothing was asked")
+        if request.command == Command.C_STORE_RQ:
+            self.reception = Reception(self.context, sender, request, self.contexts[part.context])
+        self.asked = part.context, request
+        if not request.has_data_set:
+            await self._answer()
+
+    async def _take_data(self, part: Fragment) -> None:
+        if self.asked is None or self.asked[0] != part.context:
+            raise ProtocolError(Reason.INVALID_PARAMETER, "a data set comes where none is due")
+        if self.reception is not None:
+            self.writer.submit(self.reception.write, part.content)
+            self.lent = True
+        if part.last:
+            await self._answer()
+
+    async def _answer(self) -> None:
+        """Do what was asked, and say what came of it."""
+        assert self.asked is not None  # noqa: S101  both callers have just looked
+        context, request = self.asked
+        if self.reception is not None:
+            status, comment = await self._store(self.reception)
+        else:
+            status, comment = SUCCESS if request.command == Command.C_ECHO_RQ else UNRECOGNIZED_OPERATION, ""
+        self.asked = self.reception = None
+        if request.command != Command.C_CANCEL_RQ:
+            await self._send(command_pdu(context, response(request, status, comment)))
+
+    async def _store(self, reception: Reception) -> tuple[int, str]:
+        """Keep one instance; the status says what the sender can do about a failure (PS3.4 §B.2.3)."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.writer, reception.finish)
+        except RadRelayError as error:
+            log.warning("an instance is not taken: %s", error.detail)
+            return failure_reason(error), error.detail
+        except Exception:
+            log.exception("an instance is not taken")
+            return PROCESSING_FAILURE, "an error inside RadRelay; send it again"
+        return SUCCESS, ""
+
+    async def _send(self, encoded: bytes) -> None:
+        async with asyncio.timeout(self.patience):
+            await self.connection.send(encoded)
