@@ -13,7 +13,7 @@ from radrelay_shared.telemetry import Telemetry
 
 log = logging.getLogger("radrelay.outbox")
 
-AT_ONCE = 64
+AT_ONCE = 128
 POLL_SECONDS = 2.0
 BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0)
 
@@ -55,14 +55,18 @@ class Relay:
         return await self.documents.outgoing(limit=1)
 
     async def _start_waiting(self) -> None:
+        """Start a task for each document that waits, as far as there is room."""
+        before = set(self.under_way)  # their events may be settled while we read, so what we read of them is stale
+        if len(before) >= AT_ONCE:
+            return
         try:
-            found = await self.documents.outgoing(limit=len(self.under_way) + AT_ONCE)
+            found = await self.documents.outgoing(limit=2 * AT_ONCE)
         except RadRelayError as error:
             log.warning("the outbox cannot be read and is tried again: %s", error.detail)
             return
         for item in found:
             key = (item.collection, item.document_id)
-            if key not in self.under_way:
+            if key not in before and len(self.under_way) < AT_ONCE:
                 task = asyncio.create_task(self._relay(item), name=f"relay {item.collection}")
                 self.under_way[key] = task
                 task.add_done_callback(partial(self._done, key))
