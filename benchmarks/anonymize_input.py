@@ -12,14 +12,14 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 SIDE = 512  # pixels
 ROOT = "1.2.826.0.1.3680043.8.498.977"  # of every UID of the series
 
 PEOPLE_AND_PLACES = (
-    "PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
-    "PatientAddress", "PatientTelephoneNumbers", "IssuerOfPatientID", "EthnicGroup", "Occupation", "MilitaryRank",
+    "PatientName", "PatientID", "OtherPatientIDs", "PatientBirthName", "PatientMotherBirthName",
+    "PatientAddress", "PatientTelephoneNumbers", "IssuerOfPatientID", "Occupation", "MilitaryRank",
     "BranchOfService", "PatientReligiousPreference", "MedicalRecordLocator", "CountryOfResidence", "RegionOfResidence",
     "AdditionalPatientHistory", "PatientComments", "MedicalAlerts", "ResponsiblePerson", "ResponsibleOrganization",
     "AccessionNumber", "StudyID", "ReferringPhysicianName",
@@ -33,7 +33,11 @@ PEOPLE_AND_PLACES = (
     "ContentCreatorName", "RetrieveURL", "InterpretationText", "ClinicalTrialSubjectID", "ClinicalTrialSiteName",
     "ClinicalTrialSponsorName",
 )  # fmt: skip
-PROSE = ("StudyDescription", "SeriesDescription", "ProtocolName", "ContentDescription", "DerivationDescription")
+# Free text that names somebody the header knows (in OtherPatientNames).
+PROSE = (
+    "StudyDescription", "SeriesDescription", "ProtocolName", "ContentDescription", "DerivationDescription",
+    "EthnicGroup",
+)  # fmt: skip
 PHYSICS = {
     "KVP": "120", "SliceThickness": "1.25", "DataCollectionDiameter": "500", "ReconstructionDiameter": "360",
     "DistanceSourceToDetector": "949.147", "DistanceSourceToPatient": "541.0", "GantryDetectorTilt": "0",
@@ -91,10 +95,42 @@ def series(folder: Path, count: int) -> Canaries:
     return canaries
 
 
+def enhanced(file: Path, frames: int) -> None:
+    """One enhanced CT whose functional groups say of every frame what scanners say; a pixel per frame."""
+    with config.disable_value_validation():
+        image = _slice(Canaries())
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+        image.SOPInstanceUID = f"{ROOT}.2"
+        image.Rows, image.Columns, image.NumberOfFrames = 32, 32, str(frames)
+        image.PerFrameFunctionalGroupsSequence = [_frame(number) for number in range(frames)]
+        image.PixelData = bytes(32 * 32 * 2 * frames)
+        dcmwrite(file, image, enforce_file_format=True)
+
+
+def _frame(number: int) -> Dataset:
+    frame, content, position, orientation, measures, voi, referenced = (Dataset() for _ in range(7))
+    content.FrameAcquisitionDateTime = content.FrameReferenceDateTime = "20240304081544.125"
+    content.FrameAcquisitionNumber, content.StackID, content.InStackPositionNumber = 1, "1", number + 1
+    content.TemporalPositionIndex, content.DimensionIndexValues = 1, [1, number + 1]
+    position.ImagePositionPatient = ["-180", "-180", f"{-120 + 1.25 * number:.3f}"]
+    orientation.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+    measures.SliceThickness, measures.PixelSpacing = "1.25", ["0.703125", "0.703125"]
+    voi.WindowCenter, voi.WindowWidth, voi.WindowCenterWidthExplanation = "40", "400", "SOFT TISSUE"
+    referenced.ReferencedSOPClassUID, referenced.ReferencedSOPInstanceUID = CTImageStorage, f"{ROOT}.3.{number}"
+    frame.FrameContentSequence, frame.PlanePositionSequence = [content], [position]
+    frame.PlaneOrientationSequence, frame.PixelMeasuresSequence = [orientation], [measures]
+    frame.FrameVOILUTSequence, frame.SourceImageSequence = [voi], [referenced]
+    return frame
+
+
 def _slice(canaries: Canaries) -> FileDataset:
     dataset = FileDataset(None, _physics(), preamble=canaries.word("preamble").encode().ljust(128, b"\0"))
-    for keyword in (*PEOPLE_AND_PLACES, *PROSE):
+    for keyword in PEOPLE_AND_PLACES:
         _plant(dataset, keyword, canaries.word(keyword))
+    named = {keyword: canaries.word(f"another name, in {keyword}") for keyword in PROSE}
+    for keyword, word in named.items():
+        _plant(dataset, keyword, f"axial {word}")
+    dataset.OtherPatientNames = [f"{word}^Jane" for word in named.values()]
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = canaries.uid("StudyInstanceUID"), canaries.uid("Series")
     dataset.FrameOfReferenceUID, dataset.DeviceUID = canaries.uid("FrameOfReferenceUID"), canaries.uid("DeviceUID")
     dataset.add_new(0x0010FFF1, "LO", canaries.word("unknown public element"))
@@ -134,7 +170,7 @@ def _plant(dataset: Dataset, keyword: str, word: str) -> None:
     tag = tag_for_keyword(keyword)
     assert tag is not None, keyword
     vr = dictionary_VR(tag)
-    value = f"https://example.org/{word}" if vr == "UR" else f"axial {word}" if keyword in PROSE else word
+    value = f"https://example.org/{word}" if vr == "UR" else word
     dataset[tag] = DataElement(tag, vr, value)
 
 

@@ -109,10 +109,8 @@ async def measure(broker: RabbitMQ, folder: Path, sizes: Sizes, figures: Figures
     add_throughput(figures, case, runs)
     add_latency(figures, case, [run.journeys for run in runs])
     case = f"lanes: {sizes.stat} STAT into {sizes.backlog} routine"
-    for priority, journeys in (("routine", routine), ("stat", urgent)):
-        middle, high = spread(journeys)["in all"]
-        figures.add(case, SYSTEM, f"{priority}_p50_ms", [middle * 1000])
-        figures.add(case, SYSTEM, f"{priority}_p95_ms", [high * 1000])
+    add_latency(figures, f"{case}, the routine ones", [routine])
+    add_latency(figures, f"{case}, the STAT ones", [urgent])
 
 
 def add_throughput(figures: Figures, case: str, runs: Sequence[Carried]) -> None:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pydicom
 from peers import CALLER, System, systems
@@ -146,7 +146,7 @@ class Memory(threading.Thread):
         super().__init__(daemon=True)
         self.pid, self.peak, self.done = pid, 0, threading.Event()
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -225,9 +225,8 @@ def show(document: dict[str, Any]) -> None:
     """The table, in Markdown."""
     medians = {(each["case"], each["system"], each["metric"]): each["median"] for each in document["figures"]}
     ratios = {(each["case"], each["against"]): each for each in document["ratios"] if each["metric"] == "images_per_s"}
-    print(
-        "\n| case | receiver | images/s | MB/s | peak RSS, MB | RadRelay is × as fast | goal |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ("case", "receiver", "images/s", "MB/s", "peak RSS, MB", "RadRelay is so many times as fast", "goal")
+    print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for case, system in dict.fromkeys((case, system) for case, system, _ in medians):
         values = " | ".join(f"{medians[case, system, metric]:.0f}" for metric in HIGHER_IS_BETTER)
         found = ratios.get((case, system), {})

@@ -24,7 +24,8 @@ from radrelay_shared.security import Role
 QUIET_SECONDS, STAT_QUIET_SECONDS = 1.0, 0.5
 INSTANCES = 3  # per study, 39 KB each
 SENDERS = 2  # associations, and as many STOW-RS connections
-IDLE_SECONDS = 0.05  # a radiologist without work asks again
+IDLE_SECONDS = 0.2  # a radiologist without work asks again
+NOT_NOW_SECONDS = 0.02  # reporting hears of a claim a moment after it was made
 NO_CONTENT, NOT_NOW = 204, 503
 
 SITES = {"north": "dimse", "south": "stow"}
@@ -115,7 +116,7 @@ class Caller:
                 if answer.status != NOT_NOW:
                     answer.raise_for_status()
                     return await answer.json() if "json" in answer.content_type else await answer.read()
-            await asyncio.sleep(IDLE_SECONDS)
+            await asyncio.sleep(NOT_NOW_SECONDS)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The storage SCPs that the ingest benchmark runs side by side, each a process of its own that keeps what it is sent."""
+"""The storage SCPs that the ingest benchmark compares, each a process of its own that keeps what it is sent."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import time
+from functools import partial
 
 import pytest
 
@@ -76,3 +77,22 @@ async def stop_each(fleet: Fleet, dice: random.Random) -> None:
         print(f"SIGTERM to {name}: {seconds:.1f} s")
         assert seconds < DRAIN_SECONDS
         fleet.restart(name)
+
+
+async def test_a_service_that_starts_before_the_broker_waits_for_it(fleet: Fleet, servers: Backbone) -> None:
+    """After a power cut everything starts at once: no crash loop, and it can be told to stop while it waits."""
+    await asyncio.to_thread(servers.rabbitmq.kill)
+    for name in ("triage", "storage"):
+        fleet.kill(name)
+        said = len(fleet.logs(name))
+        fleet.restart(name)
+        await asyncio.to_thread(fleet.processes[name].wait_until, partial(waits, fleet, name, said))
+    assert await asyncio.to_thread(fleet.terminate, "triage") < DRAIN_SECONDS
+    fleet.restart("triage")
+    await asyncio.to_thread(servers.rabbitmq.start)
+    await asyncio.to_thread(fleet.wait_ready)
+
+
+def waits(fleet: Fleet, name: str, said: int) -> bool:
+    """Whether it has said so since it had said that much."""
+    return "the start waits" in fleet.logs(name)[said:]

@@ -172,7 +172,7 @@ def problem(error: RadRelayError, trace: str | None = None) -> JSONResponse:
     return JSONResponse(body, error.status, headers, PROBLEM)
 
 
-def context_of(request: Request) -> Any:
+async def context_of(request: Request) -> Any:  # plain functions would wait for a thread
     """The service's own `Context`, for routes: `context: Annotated[TriageContext, Depends(context_of)]`."""
     return request.app.state.context
 

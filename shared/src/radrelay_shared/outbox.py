@@ -15,7 +15,7 @@ log = logging.getLogger("radrelay.outbox")
 
 AT_ONCE = 128
 POLL_SECONDS = 2.0
-BACKOFF_SECONDS = (0.2, 1.0, 5.0, 15.0)
+BACKOFF_SECONDS = (0.2, 1.0, 2.0, 5.0)
 
 
 class Relay:

@@ -111,7 +111,9 @@ class Platform:
 def listener(host: str, port: int) -> socket.socket:
     """A listening socket; raises `RadRelayError` if there cannot be one."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited; else answers wait 40 ms
+        return listening
     except OSError as error:
         why = f"{host}:{port} cannot be listened on ({os.strerror(error.errno or 0)})"
         raise RadRelayError(f"{why}; is RadRelay running already? Other ports: --http-port, --dicom-port") from error

@@ -8,11 +8,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.dataelem import RawDataElement
-from pydicom.filereader import data_element_generator
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from radrelay_ingest.domain.studies import Head
+from radrelay_ingest.walk import Values, Walk
 from radrelay_shared.errors import Invalid
 
 PREAMBLE = 128
@@ -22,13 +21,9 @@ ACCESSION_NUMBER, MODALITY = 0x0008_0050, 0x0008_0060
 PATIENT_ID = 0x0010_0020
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020_000D, 0x0020_000E
 
-IN_MEMORY = 4096  # longer values are skipped over
 INFLATED_HEAD = 1 << 20
 PIECE = 1 << 20
-UNDEFINED_LENGTH = 0xFFFF_FFFF
 UID = re.compile(r"[0-9.]{1,64}")
-
-Values = dict[int, bytes]
 
 
 def read_head(path: Path) -> Head:
@@ -70,21 +65,10 @@ def _elements(file: BinaryIO, syntax: str, last: int | None = None) -> Values:
 
 def _walk(file: BinaryIO, *, implicit: bool, little: bool, last: int | None) -> Values:
     """The short values of all elements up to the tag `last`, or up to the end, which must be an element's end."""
-    values: Values = {}
-    beyond = None if last is None else (lambda tag, _vr, _length: tag > last)
-    cut, end = False, file.tell()
-    try:
-        for element in data_element_generator(file, implicit, little, beyond, defer_size=IN_MEMORY):
-            end = file.tell()
-            if isinstance(element, RawDataElement) and element.value is not None:
-                cut = cut or element.length not in (len(element.value), UNDEFINED_LENGTH)
-                values[int(element.tag)] = element.value
-    except Exception as error:  # whatever the parser makes of foreign bytes, the answer is the same
-        raise Invalid("truncated or damaged: the data set cannot be read to its end") from error
-    if cut:
-        raise Invalid("truncated: the file ends within an element")
+    walk = Walk(file, implicit=implicit, little=little)
+    values = walk.values(last)
     if last is None:
-        _check_end(file, end)
+        _check_end(file, walk.end)
     return values
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.orders import Order
-from radrelay_ingest.domain.sites import is_whole
+from radrelay_ingest.domain.sites import still_to_wait
 from radrelay_ingest.domain.studies import Arrival, Study
 from radrelay_ingest.domain.studies import seal as decide
 from radrelay_ingest.orders import match_study
@@ -24,6 +24,8 @@ from radrelay_shared.telemetry import PROPAGATOR, current_study
 
 log = logging.getLogger("radrelay.ingest")
 
+DONE = timedelta()
+SHORTEST_PAUSE = 0.05  # seconds between looks at the spool, however many studies become whole one after the other
 PAUSES = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last one for ever
 
 
@@ -38,39 +40,50 @@ class Sealer:
     def __init__(self, context: IngestContext) -> None:
         self.context, self.spool = context, context.spool
         self.under_way: dict[Key, asyncio.Task[None]] = {}
-        self.slots = asyncio.Semaphore(context.settings.seal_at_once)
+        # STAT has slots of its own: it never waits while a backlog of routine studies is sealed.
+        self.slots = {urgent: asyncio.Semaphore(context.settings.seal_at_once) for urgent in (False, True)}
 
     async def run(self) -> None:
         try:
             while True:
-                await self._sweep()
-                await asyncio.sleep(self.context.settings.sweep_seconds)
+                pause = await self._sweep()
+                await asyncio.sleep(pause)
         finally:
             tasks = list(self.under_way.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _sweep(self) -> None:
-        """Go on with what was claimed before, then claim what has become whole."""
+    async def _sweep(self) -> float:
+        """Go on with what was claimed before, claim what has become whole; in so many seconds look again."""
         for study in await asyncio.to_thread(self.spool.claimed) - self.under_way.keys():
             self._start(study)
+        pause = self.context.settings.sweep_seconds
         for study, last in (await asyncio.to_thread(self.spool.waiting)).items():
             if study in self.under_way:
                 continue
             try:
-                if await self._is_whole(study, last):
+                left = await self._left(study, last)
+                if left <= DONE:
                     await asyncio.to_thread(self.spool.claim, study)
                     self._start(study)
+                else:
+                    pause = min(pause, left.total_seconds())
             except (RadRelayError, OSError) as error:
                 log.warning("a study cannot be judged now; it stays in the spool", exc_info=error)
+        return max(pause, SHORTEST_PAUSE)
 
-    async def _is_whole(self, study: Key, last: datetime) -> bool:
-        """The site's quiet period has passed: the shorter one if the study's order is STAT."""
+    async def _left(self, study: Key, last: datetime) -> timedelta:
+        """What is left of the site's quiet period: of the shorter one if the study's order is STAT.
+
+        While it is too early for any study of any site, neither arrival nor order is looked at.
+        """
+        now, sites = self.context.clock(), self.context.sites
+        if (left := still_to_wait(last, now, sites.shortest_quiet)) > DONE:
+            return left
         arrival = await asyncio.to_thread(self.spool.arrival, study)
-        order = await order_of(self.context, arrival)
-        priority = order.request.priority if order else Priority.ROUTINE
-        return is_whole(last, self.context.clock(), self.context.site(arrival.site).quiet(priority))
+        priority = priority_of(await order_of(self.context, arrival))
+        return still_to_wait(last, now, self.context.site(arrival.site).quiet(priority))
 
     def _start(self, study: Key) -> None:
         task = asyncio.create_task(self._keep_trying(study), name=f"seal {study}")
@@ -82,13 +95,17 @@ class Sealer:
         tries = 0
         while True:
             try:
-                async with self.slots, asyncio.timeout(self.context.settings.handler_seconds):
+                async with await self._slot(study), asyncio.timeout(self.context.settings.handler_seconds):
                     await seal_batch(self.context, study)
                 return
             except Exception as error:  # whatever it is, the batch stays and is tried again
                 log.warning("the study cannot be sealed now; it stays in the spool", exc_info=error)
             await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)] * self.context.settings.retry_scale)
             tries += 1
+
+    async def _slot(self, study: Key) -> asyncio.Semaphore:
+        order = await order_of(self.context, await asyncio.to_thread(self.spool.arrival, study))
+        return self.slots[priority_of(order) is Priority.STAT]
 
 
 async def seal_batch(context: IngestContext, study: Key) -> None:
@@ -110,3 +127,7 @@ async def seal_batch(context: IngestContext, study: Key) -> None:
 
 async def order_of(context: IngestContext, arrival: Arrival) -> Order | None:
     return await context.store.read(Order, arrival.expects) if arrival.expects else None
+
+
+def priority_of(order: Order | None) -> Priority:
+    return order.request.priority if order else Priority.ROUTINE

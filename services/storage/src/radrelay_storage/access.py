@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Path
@@ -14,6 +15,7 @@ from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series, Study, series_key
 
 READERS = (Role.RADIOLOGIST, Role.ASSISTANT, Role.REFERRER, Role.MODEL, Role.OPERATOR, Role.SITE)
+SEEN_SECONDS = 2.0  # a viewer asks for a series' frames one by one; another process may have stored late ones
 SERIES_LIMIT = 10_000  # of one study
 
 Reader = Annotated[Principal, require(*READERS)]
@@ -40,10 +42,17 @@ async def visible_study(study: str, caller: Reader, context: Ctx) -> Study:
 VisibleStudy = Annotated[Study, Depends(visible_study)]
 
 
-async def visible_series(series: Uid, study: VisibleStudy, context: Ctx) -> Series:
-    found = await context.store.read(Series, series_key(study.study, series))
+async def visible_series(study: Uid, series: Uid, caller: Reader, context: Ctx) -> Series:
+    """The series of these UIDs, as it was at most `SEEN_SECONDS` ago; `NotFound` if there is none for this caller."""
+    key, now = (caller.sites, study, series), monotonic()
+    known = context.seen.get(key)
+    if known is not None and now < known[0]:
+        return known[1]
+    parent = await visible_study(study, caller, context)
+    found = await context.store.read(Series, series_key(parent.study, series))
     if found is None:
         raise NotFound("this study has no such series")
+    context.seen.keep(key, (now + SEEN_SECONDS, found))
     return found
 
 

@@ -120,6 +120,7 @@ def tag(keyword: str) -> str:
     return f"{found:08X}"
 
 
+@cache
 def vr(name: str) -> str:
     """The value representation of the attribute at the end of a path of keywords."""
     return str(dictionary_VR(tag(name.rpartition(".")[2])))

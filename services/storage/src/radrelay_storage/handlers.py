@@ -26,3 +26,4 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
     instances = sum(each.instances for each in await every_series(event.study, context))
     decide = partial(domain.store_study, stored=stored, instances=instances, event=event)
     await store.change(Study, event.study, decide, because=envelope)
+    context.seen.forget()

@@ -25,7 +25,7 @@ async def answer(
     """
     if alone:
         part = await anext(parts)
-        return StreamingResponse(part.body, media_type=part.content_type, headers=dict(headers))
+        return StreamingResponse(sole(part, parts), media_type=part.content_type, headers=dict(headers))
     boundary = secrets.token_hex(16)
     stream = encode(parts, boundary)
     start = await anext(stream)
@@ -45,6 +45,14 @@ async def joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
     yield start
     async for piece in rest:
         yield piece
+
+
+async def sole(part: Part, parts: AsyncIterator[Part]) -> AsyncIterator[bytes]:
+    """The part's body; what its maker holds open stays open until all of it was sent."""
+    async for piece in part.body:
+        yield piece
+    async for _ in parts:
+        raise TypeError("an answer of one part has no second one")
 
 
 async def once(content: bytes) -> AsyncIterator[bytes]:

@@ -22,6 +22,10 @@ class Recent(Generic[K, V]):
         self.values.move_to_end(key)
         return self.values[key][0]
 
+    def forget(self) -> None:
+        self.values.clear()
+        self.weight = 0
+
     def keep(self, key: K, value: V, weight: int = 1) -> V:
         """Remember the value, and forget those not used for longest; returns it, kept or too heavy to be."""
         _, before = self.values.pop(key, (value, 0))

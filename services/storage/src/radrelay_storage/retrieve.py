@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -71,9 +72,9 @@ async def instance_parts(
     found: Sequence[Located], forms: dict[str, Form], context: StorageContext
 ) -> AsyncIterator[Part]:
     """One proven instance at a time, so that memory does not grow with the study."""
-    for each in found:
-        form = forms[each.packed.transfer_syntax_uid]
-        with await context.shelf.whole(each) as file:
+    async with aclosing(context.shelf.every(found)) as files:
+        async for each, file in files:
+            form = forms[each.packed.transfer_syntax_uid]
             body = once(await context.workers.compute(explicit, file)) if form.transcoded else pieces(file)
             yield Part(form.content_type, body)
 

@@ -14,15 +14,15 @@ from radrelay_storage.searching import Search, find_instances, find_series, find
 router = APIRouter(prefix="/dicom-web", tags=["QIDO-RS"])
 
 
-def study_search(request: Request) -> Search:
+async def study_search(request: Request) -> Search:
     return Search(request, Level.STUDY)
 
 
-def series_search(request: Request) -> Search:
+async def series_search(request: Request) -> Search:
     return Search(request, Level.SERIES)
 
 
-def instance_search(request: Request) -> Search:
+async def instance_search(request: Request) -> Search:
     return Search(request, Level.INSTANCE)
 
 

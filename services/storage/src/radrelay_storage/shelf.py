@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
@@ -26,6 +28,7 @@ from radrelay_storage.settings import StorageSettings
 from radrelay_storage.workers import Workers
 
 PIECE = 1 << 20
+READ_TOGETHER = 4 << 20  # bytes of small instances
 
 BatchesOf = tuple[str, str, tuple[int, ...]]  # a study's key, a series' UID, and which batches it has
 
@@ -124,6 +127,36 @@ class Shelf:
             self.located.keep(key, known, len(known))
         return known
 
+    async def every(self, found: Sequence[Located]) -> AsyncGenerator[tuple[Located, IO[bytes]]]:
+        """Each instance's file, proven; small neighbours in a pack are read together, the next while one is sent."""
+        runs = list(neighbours(found, self.settings.spool_bytes))
+        ahead = asyncio.create_task(self._run(runs[0])) if runs else None
+        try:
+            for number in range(len(runs)):
+                files = await ahead if ahead else []
+                ahead = asyncio.create_task(self._run(runs[number + 1])) if number + 1 < len(runs) else None
+                for each, file in files:
+                    if file is None:
+                        raise each.damaged()
+                    with file:
+                        yield each, file
+        finally:
+            if ahead:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _run(self, run: Sequence[Located]) -> list[tuple[Located, IO[bytes] | None]]:
+        """The files of neighbours in one pack; None in the place of one that is not as it was stored."""
+        first, last = run[0], run[-1]
+        if len(run) == 1:
+            return [(first, await self.whole(first))]
+        length = last.packed.offset + last.packed.length - first.packed.offset
+        try:
+            content = await self.blobs.read(first.series.pack, start=first.packed.offset, length=length)
+        except NotFound as error:
+            raise first.damaged() from error
+        return list(zip(run, await self.workers.compute(cut, content, run), strict=True))
+
     async def whole(self, located: Located) -> IO[bytes]:
         """The instance's file, once its hash is proven; small ones in memory, large ones on disk. Close it.
 
@@ -176,7 +209,36 @@ def metadata_of(packed: PackedSeries) -> str:
     return packed.metadata
 
 
+def neighbours(found: Sequence[Located], longest: int) -> Iterator[list[Located]]:
+    """Runs of instances that lie back to back in one pack, together at most `READ_TOGETHER` long, or one alone."""
+    most, run, end = min(READ_TOGETHER, longest), list[Located](), 0
+    for each in found:
+        packed = each.packed
+        follows = run and each.series.pack == run[0].series.pack and packed.offset == end
+        if not follows or packed.offset + packed.length - run[0].packed.offset > most:
+            if run:
+                yield run
+            run = []
+        run.append(each)
+        end = packed.offset + packed.length
+    if run:
+        yield run
+
+
+def cut(content: bytes, run: Sequence[Located]) -> list[IO[bytes] | None]:
+    """The run's instances out of its bytes, each only if its hash is right."""
+    start, view = run[0].packed.offset, memoryview(content)
+    parts = [view[each.packed.offset - start :][: each.packed.length] for each in run]
+    return [
+        BytesIO(part) if hashlib.sha256(part).hexdigest() == each.packed.sha256 else None
+        for part, each in zip(parts, run, strict=True)
+    ]
+
+
 async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """The file in pieces of 1 MiB."""
+    """The file in pieces of 1 MiB; one in memory at once."""
+    if isinstance(file, BytesIO):
+        yield file.getvalue()
+        return
     while piece := await asyncio.to_thread(file.read, PIECE):
         yield piece

@@ -5,17 +5,22 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, UID_dictionary
 
 from radrelay_anonymize.domain.gate import NATIVE
 from radrelay_anonymize.domain.pseudonyms import REGISTERED
+from radrelay_anonymize.domain.rawvalues import encodings
 from radrelay_anonymize.domain.reading import PREAMBLE
+from radrelay_anonymize.domain.rules import PIXEL_GROUP
 from radrelay_anonymize.domain.structure import DataSet, Named, Parser
 from radrelay_shared.errors import Invalid
 
 GROUP_LENGTH, META_GROUP = b"\x02\0\0\0UL\x04\0", b"\x02\0"
 SYNTAX = 0x00020010
-MOST_INFLATED = 1 << 30  # bytes
+MOST_INFLATED = 256 << 20  # bytes
 MOST_BY_PYDICOM = 256 << 20  # bytes that are read whole into objects
 
 
@@ -28,6 +33,16 @@ class Part10:
     dataset: DataSet
     named: list[Named]
     meta: DataSet
+
+    def head(self) -> FileDataset:
+        """What stands at the top of it, without sequences and pixels: for those who ask it who it is about."""
+        head = FileDataset(None, {})
+        head.set_original_encoding(self.dataset.implicit, True, encodings(self.dataset.charset))
+        for tag, vr, _, start, end, _ in self.dataset.elements:
+            if vr != "SQ" and tag >> 16 < PIXEL_GROUP:
+                raw = RawDataElement(BaseTag(tag), vr, end - start, self.data[start:end], 0, False, True)
+                head[raw.tag] = raw
+        return head
 
 
 def parsed(data: bytes) -> Part10 | None:

@@ -14,7 +14,6 @@ from pydicom.values import convert_string
 from radrelay_anonymize.domain.reading import texts
 from radrelay_anonymize.domain.structure import ITEM, LONG, LONGEST_SHORT
 from radrelay_anonymize.domain.values import SPELLED
-from radrelay_shared.errors import Invalid
 
 MOST_TEXT = 8 << 20  # bytes of text in one instance that are decoded and looked at
 
@@ -35,6 +34,10 @@ ONE = frozenset({"LT", "ST", "UR", "UT"})
 ESCAPE = b"\x1b"  # ISO 2022: what follows is not ASCII
 
 _SHORT, _LONG, _IMPLICIT = Struct("<HH2sH").pack, Struct("<HH2sHI").pack, Struct("<HHI").pack
+
+
+class Unusual(Exception):
+    """Right, perhaps, but only pydicom can write it."""
 
 
 def texts_of(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str]:
@@ -65,14 +68,14 @@ def joined(vr: str, values: list[str]) -> bytes:
 
 
 def header(tag: int, vr: str, length: int, *, implicit: bool) -> bytes:
-    """Everything of an element before its value (PS3.5 §7.1); raises `Invalid` if the length does not fit."""
+    """Everything of an element before its value (PS3.5 §7.1); raises `Unusual` if the length does not fit."""
     group, number = tag >> 16, tag & 0xFFFF
     if implicit:
         return _IMPLICIT(group, number, length)
     if vr in LONG:
         return _LONG(group, number, vr.encode(), 0, length)
     if length > LONGEST_SHORT or len(vr) > 2:  # noqa: PLR2004  "US or SS" has to be told by the pixels
-        raise Invalid("an element needs another VR")
+        raise Unusual("an element needs another VR")
     return _SHORT(group, number, vr.encode(), length)
 
 

@@ -8,40 +8,70 @@ from pydicom.dataset import FileDataset
 
 from radrelay_anonymize.domain.deidentify import Quarantined, deidentify
 from radrelay_anonymize.domain.gate import Pixels
+from radrelay_anonymize.domain.part10 import Part10, parsed
+from radrelay_anonymize.domain.rawvalues import Unusual
 from radrelay_anonymize.domain.reading import encode, read
+from radrelay_anonymize.domain.rewriter import rewritten
 from radrelay_anonymize.domain.values import Context
-from radrelay_anonymize.domain.verify import verify
+from radrelay_anonymize.domain.verify import inspected
+from radrelay_anonymize.domain.words import Words
 from radrelay_shared.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """De-identified, encoded and verified."""
+    """De-identified, encoded and verified; `dataset` is what the verifier read in `data`."""
 
     data: bytes
     dataset: FileDataset
     pixels: Pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """De-identified and encoded, but not verified yet."""
+
+    data: bytes
+    words: Words
+    pixels: Pixels
+
+
 def release(data: bytes, context: Context) -> Released | Quarantined:
     """As `released`, from bytes."""
     try:
-        dataset = read(data)
+        return released(opened(data), context)
     except Invalid:
         return Quarantined(("unreadable",))
-    return released(dataset, context)
 
 
-def released(dataset: FileDataset, context: Context) -> Released | Quarantined:
+def opened(data: bytes) -> Part10 | FileDataset:
+    """The instance, for the rewriter where `parsed` says so, otherwise for pydicom's engine; raises `Invalid`."""
+    return parsed(data) or read(data)
+
+
+def released(source: Part10 | FileDataset, context: Context) -> Released | Quarantined:
     """De-identify, encode and verify; fails closed: whatever goes wrong on the way is a reason to quarantine."""
     try:
-        outcome = deidentify(dataset, context)
+        outcome = copied(source, context)
         if isinstance(outcome, Quarantined):
             return outcome
-        output = encode(outcome.dataset)
-        evidence = verify(outcome.words, output)
+        dataset, evidence = inspected(outcome.words, outcome.data)
     except Invalid:
         return Quarantined(("unreadable",))
     except Exception as error:  # noqa: BLE001  texts of foreign errors may quote values, and one odd file stops no study
         return Quarantined((f"failed:{type(error).__name__}",))
-    return Quarantined(tuple(evidence)) if evidence else Released(output, outcome.dataset, outcome.pixels)
+    return Quarantined(tuple(evidence)) if evidence else Released(outcome.data, dataset, outcome.pixels)
+
+
+def copied(source: Part10 | FileDataset, context: Context) -> Copied | Quarantined:
+    """By the rewriter, and by pydicom's engine what only that can read or write; raises `Invalid`."""
+    if isinstance(source, Part10):
+        try:
+            quick = rewritten(source, context)
+            return (
+                quick if isinstance(quick, Quarantined) else Copied(b"".join(quick.buffers), quick.words, quick.pixels)
+            )
+        except Unusual:
+            source = read(source.data)
+    slow = deidentify(source, context)
+    return slow if isinstance(slow, Quarantined) else Copied(encode(slow.dataset), slow.words, slow.pixels)

@@ -15,7 +15,7 @@ from radrelay_anonymize.domain.reading import DEEPEST, UNDEFINED
 from radrelay_anonymize.domain.words import kind_of
 from radrelay_shared.errors import Invalid
 
-MOST_ELEMENTS = 2_000_000  # 20,000 frames with a hundred each
+MOST_ELEMENTS = 500_000  # 25,000 frames with twenty each
 
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 DELIMITERS = 0xFFFE  # group

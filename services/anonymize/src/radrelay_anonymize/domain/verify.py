@@ -12,14 +12,16 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 
 from radrelay_anonymize.domain.gate import PIXELS
-from radrelay_anonymize.domain.reading import DEEPEST, element, quietly, texts
+from radrelay_anonymize.domain.reading import DEEPEST, quietly, texts
+from radrelay_anonymize.domain.reading import element as element_of
 from radrelay_anonymize.domain.rules import is_enumerated
 from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words, fold, squeeze
 from radrelay_shared.errors import Invalid
 
 TEXTUAL = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 MUTE = frozenset({
-    "AT", "DA", "DS", "DT", "FD", "FL", "IS", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "TM", "UL", "US", "UV",
+    "AT", "DA", "DS", "DT", "FD", "FL", "IS", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "TM", "UL", "US",
+    "UV",
 })  # fmt: skip
 LONGEST_REMEMBERED = 256  # characters
 SHORTEST = {"CS": 5}  # short words are views and regions there
@@ -92,7 +94,7 @@ def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[DataElement]:
         raw = dataset.get_item(tag)
         if isinstance(raw, RawDataElement) and raw.VR in MUTE and not tag.is_private:
             continue
-        if (found := element(dataset, tag)) is None:
+        if (found := element_of(dataset, tag)) is None:
             continue
         yield found
         for item in found.value if found.VR == "SQ" else ():
@@ -114,7 +116,7 @@ def _kinds(element: DataElement, words: Words) -> Iterator[str]:
 def _judged(
     text: str, shortest: int, names: frozenset[str], phrases: frozenset[str], identifiers: frozenset[str]
 ) -> tuple[str, ...]:
-    """ "name", "phrase" and "identifier", as far as the text holds one."""
+    """As far as the text holds one: "name", "phrase", "identifier"."""
     prose = _words_in(fold(text))
     tokens = {*prose.split(), *_words_in(re.sub(r"['\u2019]", "", fold(text))).split()}
     squeezed = squeeze(text)

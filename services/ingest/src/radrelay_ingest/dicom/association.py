@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
@@ -94,7 +94,7 @@ class Association:
                 if sender is not None:
                     await self._converse(parts, sender)
 
-    async def _parts(self) -> AsyncIterator[Pdu | Fragment]:
+    async def _parts(self) -> AsyncGenerator[Pdu | Fragment, None]:
         """What comes, part by part; raises `TimeoutError` if nothing does."""
         while True:
             async with asyncio.timeout(self.patience):

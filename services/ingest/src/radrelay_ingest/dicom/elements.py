@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from struct import error as StructError
 
 from radrelay_ingest.dicom.pdu import ProtocolError, Reason
 
@@ -58,7 +58,7 @@ def read_request(encoded: bytes) -> Request:
             sop_instance_uid=_uid(values.get(AFFECTED_SOP_INSTANCE, b"")),
             has_data_set=US.unpack(values[DATA_SET_TYPE])[0] != NO_DATA_SET,
         )
-    except (StructError, KeyError, UnicodeDecodeError) as error:
+    except (struct.error, KeyError, UnicodeDecodeError) as error:
         raise ProtocolError(Reason.INVALID_PARAMETER, "a command set cannot be read") from error
 
 

@@ -46,6 +46,12 @@ class Sites(Aggregate):
         """The site that calls itself so, or None."""
         return next((name for name, site in self.sites.items() if ae_title.strip() in site.ae_titles), None)
 
+    @property
+    def shortest_quiet(self) -> timedelta:
+        """No study of any site is whole sooner than this after its last instance."""
+        periods = (site.quiet(priority) for site in self.sites.values() for priority in Priority)
+        return min(periods, default=timedelta())
+
 
 def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Sites] | None:
     """Add the site or replace what is known of it; raises `Refused` if one of its AE titles names another site."""
@@ -58,6 +64,6 @@ def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Site
     return Decision(Sites(sites={**known, name: site}))
 
 
-def is_whole(last_arrival: datetime, now: datetime, quiet: timedelta) -> bool:
-    """Whether nothing has come for the quiet period."""
-    return now - last_arrival >= quiet
+def still_to_wait(last_arrival: datetime, now: datetime, quiet: timedelta) -> timedelta:
+    """For how much longer nothing must come; once that is nothing or less, the study is whole."""
+    return last_arrival + quiet - now

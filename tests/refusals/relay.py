@@ -1,32 +1,31 @@
-"""A RadRelay in one process with two clinics, a radiologist and a spool on a disk of its own that can be full."""
+"""A RadRelay in one process with two clinics, a radiologist, and a spool on a small disk of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
-import pytest_asyncio
+
 from canary.scenario import RADIOLOGIST
 from canary.wiretap import LOOPBACK, Evidence, Listener
-from radrelay_ingest.context import IngestContext
-from servers import free_ports
-
+from radrelay.client import Client
 from radrelay.keys import Keys
 from radrelay.platform import Platform
 from radrelay.reading import read_next
 from radrelay.register import register
 from radrelay.samples import Sample
+from radrelay_ingest.context import IngestContext
 from radrelay_shared.security import Role
+from servers import free_ports
 
 PRAIRIE, SAGEBRUSH = "prairie", "sagebrush"
 SITES = {
@@ -40,6 +39,8 @@ SITES = {
     for name in (PRAIRIE, SAGEBRUSH)
 }
 DISK_BYTES, RESERVE_BYTES, LEFT_BYTES = 16 << 20, 64 << 10, 128 << 10
+PATIENCE_SECONDS = 30
+RETRY_SCALE = 0.02  # the second attempt of a webhook after 0.1 s
 
 
 @dataclass
@@ -50,18 +51,23 @@ class Relay:
     listener: Listener
     http: httpx2.AsyncClient
     disk: Disk
-    hooks: dict[str, str] = field(default_factory=dict)  # endpoint ids by site
 
     @property
-    def received(self) -> list[tuple[str, str]]:
-        return self.listener.received
+    def keys(self) -> Keys:
+        return self.platform.keys
 
-    def token(self, role: Role, *sites: str) -> str:
+    @property
+    def ingest(self) -> IngestContext:
+        found = self.platform.runtimes[0].context
+        assert isinstance(found, IngestContext)
+        return found
+
+    def client(self, role: Role, *sites: str) -> Client:
         subject = "dr-day" if role is Role.RADIOLOGIST else f"the-{role}"
-        return self.platform.keys.token(subject, {role}, set(sites or ("*",)), timedelta(minutes=10))
+        return Client(str(self.http.base_url).rstrip("/"), self.keys.token(subject, {role}, set(sites or ("*",))))
 
     async def ask(self, method: str, path: str, role: Role, *sites: str, **request: Any) -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {self.token(role, *sites)}"} | request.pop("headers", {})
+        headers = {"Authorization": f"Bearer {self.client(role, *sites).token}"} | request.pop("headers", {})
         return await self.http.request(method, path, headers=headers, **request)
 
     async def get(self, path: str, role: Role = Role.OPERATOR, *sites: str) -> Any:
@@ -77,25 +83,24 @@ class Relay:
         return await self.ask("POST", path, Role.SITE, site, content=parts + b"--b--\r\n", headers=headers)
 
     async def order(self, sample: Sample) -> str:
+        """Its key."""
         answer = await self.ask("POST", "/ingest/fhir", Role.SITE, sample.site, json=sample.order())
         assert answer.status_code == 202, answer.text
         return str(answer.json()["order"])
 
-    async def until(self, site: str, kind: str, count: int = 1, patience: float = 20) -> None:
-        """A radiologist reads whatever is offered until the clinic got so many webhooks of this kind."""
-        client = self.reader
-        async with asyncio.timeout(patience):
-            while self.received.count((site, kind)) < count:
-                if await read_next("dr-day", client) is None:
+    async def hear(self, site: str, kind: str, accession: str) -> dict[str, Any]:
+        """A radiologist reads whatever is offered until the clinic got the webhook of this kind about this order."""
+        reader, wanted = self.client(Role.RADIOLOGIST), (f'"{kind}"'.encode(), f'"{accession}"'.encode())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                for body in self.bodies(site):
+                    if all(word in body for word in wanted):
+                        return dict(json.loads(body)["data"])
+                if await read_next("dr-day", reader) is None:
                     await asyncio.sleep(0.05)
 
-    @property
-    def reader(self) -> Any:
-        from radrelay.client import Client
-
-        return Client(str(self.http.base_url).rstrip("/"), self.token(Role.RADIOLOGIST))
-
     def bodies(self, site: str) -> list[bytes]:
+        """What the clinic's receiver got."""
         return [thing.content for thing in self.listener.evidence.places[f"webhooks of {site}"]]
 
     async def ingested(self) -> list[dict[str, Any]]:
@@ -105,14 +110,13 @@ class Relay:
 
 @dataclass
 class Disk:
-    """Where the spool is: a real disk of 16 MiB if this user may mount one, else a folder with a reserve."""
+    """The spool's: of 16 MiB if this user may mount one, else it is full when its reserve says so."""
 
     folder: Path
     real: bool
-    relay: Relay | None = None
 
     def fill(self, context: IngestContext) -> None:
-        """Leave less room than an ultrasound needs."""
+        """Leave less room than one ultrasound needs."""
         if self.real:
             free = shutil.disk_usage(self.folder).free
             with (self.folder / "ballast").open("wb") as file:
@@ -135,3 +139,32 @@ def small_disk(folder: Path) -> Iterator[Disk]:
     finally:
         if real:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Relay]:
+    """Up, with everybody registered."""
+    http_port, dicom_port = free_ports(2)
+    listener = Listener(Evidence())
+    with small_disk(folder / "disk") as disk:
+        settings = {
+            "webhook_allow_networks": [LOOPBACK],
+            "sweep_seconds": 0.1,
+            "retry_scale": RETRY_SCALE,
+            "spool": disk.folder / "spool",
+            "spool_reserve_bytes": RESERVE_BYTES,
+        }
+        platform = Platform(folder / "data", http_port=http_port, dicom_port=dicom_port, settings=settings)
+        base = f"http://127.0.0.1:{http_port}"
+        async with listener.listening() as hooks, httpx2.AsyncClient(base_url=base, trust_env=False) as http:
+            await platform.start()
+            relay = Relay(platform, listener, http, disk)
+            webhooks = {site: {"url": f"{hooks}/hooks/{site}"} for site in SITES}
+            tables: dict[str, dict[str, Any]] = {
+                "sites": SITES,
+                "radiologists": {"dr-day": RADIOLOGIST | {"sites": list(SITES)}},
+            }
+            operator = relay.client(Role.OPERATOR)
+            listener.secrets |= await register({**tables, "webhooks": webhooks}, operator)
+            yield relay
+            await platform.stop()

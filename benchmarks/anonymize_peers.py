@@ -1,0 +1,74 @@
+"""One other de-identifier over a folder, in a process of its own: `anonymize_peers.py NAME IN OUT` prints its seconds.
+
+Each runs as its documentation tells a newcomer to, with its own default rules. Loading it is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+One = Callable[[Path, Path], object]  # a file, and where its copy goes
+
+
+def untouched() -> One:
+    return lambda source, target: target.write_bytes(source.read_bytes())
+
+
+def dicognito() -> One:
+    import pydicom  # noqa: PLC0415  each peer has an environment of its own
+    from dicognito.anonymizer import Anonymizer  # noqa: PLC0415
+
+    anonymizer = Anonymizer()
+
+    def one(source: Path, target: Path) -> None:
+        dataset = pydicom.dcmread(source)
+        anonymizer.anonymize(dataset)
+        dataset.save_as(target)
+
+    return one
+
+
+def dicom_anonymizer() -> One:
+    from dicomanonymizer import anonymize_dicom_file  # noqa: PLC0415
+
+    return lambda source, target: anonymize_dicom_file(str(source), str(target))
+
+
+def deid() -> One:
+    from deid.dicom import get_identifiers, replace_identifiers  # noqa: PLC0415
+
+    def one(source: Path, target: Path) -> None:
+        files = [str(source)]
+        found = get_identifiers(files, disable_skip=True)
+        replace_identifiers(
+            dicom_files=files, ids=found, save=True, output_folder=str(target.parent), overwrite=True, disable_skip=True
+        )
+
+    return one
+
+
+PEERS: dict[str, Callable[[], One]] = {
+    "read+write": untouched,
+    "dicognito": dicognito,
+    "dicom-anonymizer": dicom_anonymizer,
+    "deid": deid,
+}
+
+
+def main(name: str, source: Path, target: Path) -> None:
+    warnings.simplefilter("ignore")
+    one = PEERS[name]()
+    files = sorted(source.glob("*.dcm"))
+    wall, used = time.perf_counter(), time.process_time()
+    for file in files:
+        one(file, target / file.name)
+    print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - used}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
