@@ -15,6 +15,7 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -27,9 +28,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import pydicom
-from peers import CALLER, System, systems
 from pydicom.data import get_testdata_file
-from yardsticks import fsyncs_per_second
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.peers import CALLER, System, systems
+from benchmarks.yardsticks import fsyncs_per_second
 
 RESULTS = Path(__file__).parent / "results/ingest.json"
 SLICES, SIDE = 300, 512

@@ -12,9 +12,10 @@ from pynetdicom import AE
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.sop_class import Verification
 
+from canary.orders import order
 from canary.patients import CEDAR
 from canary.scenario import BOUNDARY, Day, multipart
-from canary.studies import as_file, image, order
+from canary.studies import as_file, image
 from radrelay_shared.security import Role
 
 MARK = CEDAR.mark

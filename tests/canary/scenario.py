@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx2
 
+from canary.orders import order
 from canary.patients import CEDAR, JUNIPER, PATIENTS, Patient
-from canary.studies import JAPANESE, as_file, image, letter, order, report
+from canary.studies import JAPANESE, as_file, image, letter, report
 from canary.wiretap import Evidence, Listener
 from fleet import NAMES, Installation
 from radrelay.reading import read_next

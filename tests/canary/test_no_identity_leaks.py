@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from pathlib import Path
 
 import httpx2
@@ -15,7 +16,7 @@ import pytest
 from canary.mistakes import provoke
 from canary.patients import CEDAR, JUNIPER, PATIENTS, Patient, Thing, traces
 from canary.scenario import CT, MR, Day
-from canary.wiretap import Evidence, Listener, all_in_one, seven_processes
+from canary.wiretap import Evidence, Listener, all_in_one, said_into, seven_processes
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -71,6 +72,15 @@ def test_standard_error_is_json_lines_and_nothing_else(evidence: Evidence) -> No
     """Neither a warning nor a traceback of a foreign library, which would quote what it was given."""
     lines = [line for log in evidence.places["logs"] for line in log.content.decode().splitlines()]
     assert all({"time", "level", "service", "logger", "message"} <= json.loads(line).keys() for line in lines)
+
+
+def test_a_warning_that_quotes_a_value_is_logged_without_its_text(tmp_path: Path) -> None:
+    with said_into(tmp_path / "log"), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(f"Invalid value for VR UI: {CEDAR.name!r}", stacklevel=1)
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(line)["logger"] == "py.warnings"
+    assert not list(traces(Thing("log", line.encode()), CEDAR))
 
 
 @pytest.mark.parametrize("who", PATIENTS, ids=lambda who: who.site)

@@ -20,31 +20,27 @@ from pydicom.dataset import FileDataset
 from canary.wiretap import Evidence, Listener
 from radrelay import send
 from radrelay.keys import Keys
-from radrelay.samples import Sample
 from radrelay.services import SERVICES
 from radrelay_shared.security import Role
+from refusals.inputs import (
+    BRAIN,
+    HEART,
+    UNKNOWN_SOP_CLASS,
+    WRONG_CREDENTIALS,
+    WRONG_UPLOADS,
+    encoded,
+    wrong_orders,
+)
 from refusals.relay import PRAIRIE, SAGEBRUSH, Relay, running
 from servers import free_ports
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
-
-BRAIN = Sample(
-    PRAIRIE, "PRAIRIE", "Doe^Jane", "PR-1", "19800101", "F", "ACC-1", "routine", "30746-2", "MR brain", "MR",
-    ("MR_small.dcm",), "stow",
-)  # fmt: skip
-HEART = replace(BRAIN, accession="ACC-2", modality="US", files=("examples_ybr_color.dcm",))  # larger than the room left
-UNKNOWN_SOP_CLASS = "1.2.826.0.1.3680043.8.498.1.1"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay]:
     async with running(tmp_path_factory.mktemp("refusals")) as found:
         yield found
-
-
-def encoded(sample: Sample) -> bytes:
-    [file] = sample.encoded()
-    return file
 
 
 def c_store(relay: Relay, dataset: FileDataset, calling: str = "PRAIRIE") -> send.Sent:
@@ -59,8 +55,8 @@ REASON_UNREADABLE = 0xC000
 
 @pytest.mark.parametrize(
     "upload",
-    [b"I am a letter, not an image", b"", encoded(BRAIN)[:3000], encoded(BRAIN)[:-700], encoded(BRAIN)[128:]],
-    ids=["a text file", "no bytes at all", "half a header", "half an image", "no preamble"],
+    WRONG_UPLOADS.values(),
+    ids=WRONG_UPLOADS,
 )
 async def test_what_is_no_whole_dicom_file_is_refused_and_its_neighbour_is_kept(relay: Relay, upload: bytes) -> None:
     before = {each["study"] for each in await relay.ingested()}
@@ -141,31 +137,6 @@ async def test_an_unknown_sop_class_is_kept_and_quarantined_and_the_clinic_hears
 # ── orders ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def wrong_orders() -> Iterator[Any]:
-    """(Body, status, what the answer says) of orders that cannot be taken."""
-    without_patient = BRAIN.order()
-    del without_patient["entry"][1]["resource"]["subject"]
-    missing = "ServiceRequest.subject: the patient is missing"
-    yield pytest.param(without_patient, 422, missing, id="without a patient")
-    patient_elsewhere = BRAIN.order()
-    del patient_elsewhere["entry"][0]
-    elsewhere = "ServiceRequest.subject: it refers to a Patient that is neither contained nor in the Bundle"
-    yield pytest.param(patient_elsewhere, 422, elsewhere, id="patient not in it")
-    nameless = BRAIN.order()
-    nameless["entry"][0]["resource"] = {"resourceType": "Patient"}
-    yield pytest.param(nameless, 422, "Patient: there is neither an identifier nor a name", id="patient without name")
-    without_number = BRAIN.order()
-    del without_number["entry"][1]["resource"]["identifier"]
-    number = "ServiceRequest.identifier of type ACSN: the accession number is missing"
-    yield pytest.param(without_number, 422, number, id="without accession number")
-    yield pytest.param({"resourceType": "Patient"}, 422, "resourceType: a ServiceRequest or a Bundle", id="no order")
-    yield pytest.param(b'{"resourceType": ', 422, "check these fields: body", id="half of JSON")
-    yield pytest.param(b"", 422, "check these fields: body", id="nothing")
-    yield pytest.param(b"\xff\xfe\x00", 400, "error parsing the body", id="no text")
-    yield pytest.param(b"[" * 100_000, 400, "error parsing the body", id="JSON without an end")
-    yield pytest.param(b" " * (1 << 21), 413, "at most 1048576 bytes", id="two megabytes")
-
-
 @pytest.mark.parametrize(("body", "status", "said"), tuple(wrong_orders()))
 async def test_an_order_that_cannot_be_taken_is_told_why(relay: Relay, body: Any, status: int, said: str) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -211,13 +182,8 @@ async def test_every_endpoint_refuses_who_is_not_known_here(relay: Relay, tmp_pa
 
 @pytest.mark.parametrize(
     "headers",
-    [
-        {"Authorization": "Bearer me"},
-        {"Authorization": "Basic b3A6b3A="},
-        {"X-API-Key": "rrk_notification.guess"},
-        {"X-API-Key": "guess"},
-    ],
-    ids=["no token", "a password", "a wrong key", "no key"],
+    WRONG_CREDENTIALS.values(),
+    ids=WRONG_CREDENTIALS,
 )
 async def test_a_wrong_credential_is_told_what_to_send(relay: Relay, headers: dict[str, str]) -> None:
     answer = await relay.http.get("/workitems", headers=headers)

@@ -82,9 +82,7 @@ class Study(Aggregate):
         Index("studies", ("keys.PatientID",)),
         Index("studies", ("keys.AccessionNumber",)),
         Index("studies", ("keys.StudyDate",)),
-        Index("studies", ("site", "keys.StudyDate")),  # without it, a site's whole list is read for a few days of it
         Index("studies", ("keys.PatientName",)),
-        Index("studies", ("site", "keys.PatientName")),
     )
 
     site: str

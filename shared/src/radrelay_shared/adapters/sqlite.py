@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 ANSWER_SECONDS = 60.0  # for a disk that hangs
+FIRST_LOOK = 512  # writes after which SQLite looks at how its indexes are filled; then after twice as many, and so on
 GROUP = 128  # writes in one transaction, so that none waits long for its neighbours
 
 TABLE = """
@@ -53,6 +55,7 @@ FROM oldest JOIN outbox USING (collection, document_id) ORDER BY first, seq
 SETTLE = (
     "DELETE FROM outbox WHERE collection = ? AND document_id = ? AND message_id IN (SELECT value FROM json_each(?))"
 )
+ANALYZE = "PRAGMA analysis_limit = 1000; ANALYZE"  # a sample of each index: some milliseconds, whatever the size
 HEALTH = "INSERT INTO health VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET checked = excluded.checked"
 
 MEANING: dict[int, type[RadRelayError]] = {
@@ -69,6 +72,7 @@ class SqliteDocuments:
     def __init__(self, path: Path) -> None:
         self._queue: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._writing, self._reading = Worker(path), Worker(path)
+        self._writes, self._next_look = 0, FIRST_LOOK
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
         def work(db: sqlite3.Connection) -> None:
@@ -182,11 +186,26 @@ class SqliteDocuments:
         except (sqlite3.Error, OSError) as error:
             self._writing.disconnect()  # rolls back; the next group starts afresh
             outcomes = [meaning(error) for _ in group]
+        self._look_at_indexes(len(group))
         for (_, future), outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+
+    def _look_at_indexes(self, written: int) -> None:
+        """Without statistics SQLite takes any index for as good as another, and reads all of a site for one of its days.
+
+        A connection sees those that it made itself, so the one that reads makes them.
+        """
+        self._writes += written
+        if self._writes >= self._next_look:
+            self._next_look = 2 * self._writes
+            self._reading.submit(self._analyze)
+
+    def _analyze(self) -> None:
+        with suppress(sqlite3.Error, OSError):  # it is no loss but of time; the next read tells what is wrong
+            self._reading.connection().executescript(ANALYZE)
 
     def _transaction(self, group: Sequence[Work[Any]]) -> list[Any]:
         db = self._writing.connection()
