@@ -6,7 +6,7 @@ BIN    := .venv/bin
 STAMP  := .venv/.synced
 APT    := rabbitmq-server dcmtk
 
-.PHONY: demo up test check fix servers docs k8s helm secrets bench-flow clean
+.PHONY: demo up test check fix servers docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-storage clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)            ## the main job, end to end, on embedded defaults
@@ -50,7 +50,16 @@ secrets: $(STAMP)         ## every secret of an installation, once, in deploy/se
 	$(BIN)/python scripts/make_secrets.py
 
 bench-flow: $(STAMP) servers  ## studies per second through seven processes
-	$(BIN)/python benchmarks/flow.py
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.flow
+
+bench-ingest: $(STAMP) servers  ## images per second over C-STORE, beside Orthanc, dcmtk and pynetdicom
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.ingest
+
+bench-anonymize: $(STAMP)  ## de-identified files per second and leaks, beside four other tools
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.anonymize
+
+bench-storage: $(STAMP)  ## seconds to read and find studies over DICOMweb, beside Orthanc
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.storage
 
 clean:
 	rm -rf .venv .uv .radrelay

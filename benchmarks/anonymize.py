@@ -15,16 +15,17 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from anonymize_input import Canaries, enhanced, series
-from figures import RESULTS, machine
+from benchmarks.anonymize_input import Canaries, enhanced, series
+from benchmarks.figures import RESULTS, machine
 
 from radrelay_anonymize.domain import Context, Quarantined, Released, Words, release
 from radrelay_anonymize.domain.part10 import parsed
@@ -83,13 +84,14 @@ def main() -> None:
 
 def systems(source: Path, few: Path, out: Path) -> Iterator[tuple[str, float]]:
     """Each system in turn: its name, and its seconds once its copies lie in `out`."""
-    for system, run in (
-        ("read+write", lambda: peer("read+write", source, out)),
-        (UNVERIFIED, lambda: radrelay(source, out, quick)),
-        (VERIFIED, lambda: radrelay(source, out, verified)),
-        *((name, lambda name=name: peer(name, few, out)) for name in PACKAGES),
-        ("gdcmanon 3.0.21", lambda: gdcmanon(source, out)),
-    ):
+    runs: dict[str, Callable[[], float | None]] = {
+        "read+write": partial(peer, "read+write", source, out),
+        UNVERIFIED: partial(radrelay, source, out, quick),
+        VERIFIED: partial(radrelay, source, out, verified),
+        **{name: partial(peer, name, few, out) for name in PACKAGES},
+        "gdcmanon 3.0.21": partial(gdcmanon, source, out),
+    }
+    for system, run in runs.items():
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         seconds = run()
@@ -152,7 +154,17 @@ def gdcmanon(source: Path, out: Path) -> float | None:
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bench", "-days", "1"]
     subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=LIMIT)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = ["gdcmanon", "--de-identify", "--recursive", "--certificate", certificate, "-i", source, "-o", out]
+    command = [
+        "gdcmanon",
+        "--de-identify",
+        "--recursive",
+        "--certificate",
+        str(certificate),
+        "-i",
+        str(source),
+        "-o",
+        str(out),
+    ]
     found = subprocess.run(command, capture_output=True, check=False, timeout=LIMIT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime if found.returncode == 0 else None
@@ -179,8 +191,7 @@ def show(turns: dict[str, list[Turn]], headers: list[float], canaries: Canaries)
         spread = f"{median(speeds):.0f} ({min(speeds):.0f} to {max(speeds):.0f})"
         print(f"{system:24} {spread:>36} {'-' if system == 'read+write' else len(each[0].leaks):>9}")
     print(f"header of {FRAMES} enhanced frames: {median(headers):.1f} ms")
-    if each := turns[VERIFIED][0].leaks:
-        print("radrelay leaks", sorted(each))
+    print("radrelay leaks", sorted(turns[VERIFIED][0].leaks) or "nothing")
 
 
 def write(turns: dict[str, list[Turn]], headers: list[float]) -> None:
@@ -203,7 +214,7 @@ def write(turns: dict[str, list[Turn]], headers: list[float]) -> None:
     (RESULTS / "anonymize.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def figure(case: str, system: str, metric: str, values: list[float]) -> dict[str, Any]:
+def figure(case: str, system: str, metric: str, values: Sequence[float]) -> dict[str, Any]:
     low, middle, high = (float(f"{each:.4g}") for each in (min(values), median(values), max(values)))
     rest = {"median": middle, "min": low, "max": high, "runs": len(values)}
     return {"case": case, "system": system, "metric": metric, **rest}

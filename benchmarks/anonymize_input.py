@@ -43,7 +43,8 @@ PHYSICS = {
     "DistanceSourceToDetector": "949.147", "DistanceSourceToPatient": "541.0", "GantryDetectorTilt": "0",
     "TableHeight": "151.5", "RotationDirection": "CW", "ExposureTime": "800", "XRayTubeCurrent": "240",
     "Exposure": "12", "FilterType": "BODY FILTER", "GeneratorPower": "48000", "FocalSpots": "1.2",
-    "ConvolutionKernel": "STANDARD", "PatientPosition": "FFS", "SpiralPitchFactor": 0.984, "SingleCollimationWidth": 0.625,
+    "ConvolutionKernel": "STANDARD", "PatientPosition": "FFS", "SpiralPitchFactor": 0.984,
+    "SingleCollimationWidth": 0.625,
     "TotalCollimationWidth": 40.0, "TableSpeed": 49.2, "TableFeedPerRotation": 39.4, "CTDIvol": 12.3,
     "RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU", "WindowCenter": ["40", "400"],
     "WindowWidth": ["400", "1500"], "PixelSpacing": ["0.703125", "0.703125"],
@@ -108,7 +109,7 @@ def enhanced(file: Path, frames: int) -> None:
 
 
 def _frame(number: int) -> Dataset:
-    frame, content, position, orientation, measures, voi, referenced = (Dataset() for _ in range(7))
+    frame, content, position, orientation, measures, voi = (Dataset() for _ in range(6))
     content.FrameAcquisitionDateTime = content.FrameReferenceDateTime = "20240304081544.125"
     content.FrameAcquisitionNumber, content.StackID, content.InStackPositionNumber = 1, "1", number + 1
     content.TemporalPositionIndex, content.DimensionIndexValues = 1, [1, number + 1]
@@ -116,10 +117,9 @@ def _frame(number: int) -> Dataset:
     orientation.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
     measures.SliceThickness, measures.PixelSpacing = "1.25", ["0.703125", "0.703125"]
     voi.WindowCenter, voi.WindowWidth, voi.WindowCenterWidthExplanation = "40", "400", "SOFT TISSUE"
-    referenced.ReferencedSOPClassUID, referenced.ReferencedSOPInstanceUID = CTImageStorage, f"{ROOT}.3.{number}"
     frame.FrameContentSequence, frame.PlanePositionSequence = [content], [position]
     frame.PlaneOrientationSequence, frame.PixelMeasuresSequence = [orientation], [measures]
-    frame.FrameVOILUTSequence, frame.SourceImageSequence = [voi], [referenced]
+    frame.FrameVOILUTSequence = [voi]
     return frame
 
 

@@ -1,6 +1,7 @@
 """One other de-identifier over a folder, in a process of its own: `anonymize_peers.py NAME IN OUT` prints its seconds.
 
-Each runs as its documentation tells a newcomer to, with its own default rules. Loading it is not counted.
+Each has an environment of its own, and runs as its documentation tells a newcomer to, with its own default rules.
+Loading it is not counted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 One = Callable[[Path, Path], object]  # a file, and where its copy goes
@@ -20,13 +22,11 @@ def untouched() -> One:
 
 
 def dicognito() -> One:
-    import pydicom  # noqa: PLC0415  each peer has an environment of its own
-    from dicognito.anonymizer import Anonymizer  # noqa: PLC0415
-
-    anonymizer = Anonymizer()
+    anonymizer = import_module("dicognito.anonymizer").Anonymizer()
+    dcmread = import_module("pydicom").dcmread
 
     def one(source: Path, target: Path) -> None:
-        dataset = pydicom.dcmread(source)
+        dataset = dcmread(source)
         anonymizer.anonymize(dataset)
         dataset.save_as(target)
 
@@ -34,18 +34,17 @@ def dicognito() -> One:
 
 
 def dicom_anonymizer() -> One:
-    from dicomanonymizer import anonymize_dicom_file  # noqa: PLC0415
-
-    return lambda source, target: anonymize_dicom_file(str(source), str(target))
+    anonymize = import_module("dicomanonymizer").anonymize_dicom_file
+    return lambda source, target: anonymize(str(source), str(target))
 
 
 def deid() -> One:
-    from deid.dicom import get_identifiers, replace_identifiers  # noqa: PLC0415
+    dicom = import_module("deid.dicom")
 
     def one(source: Path, target: Path) -> None:
         files = [str(source)]
-        found = get_identifiers(files, disable_skip=True)
-        replace_identifiers(
+        found = dicom.get_identifiers(files, disable_skip=True)
+        dicom.replace_identifiers(
             dicom_files=files, ids=found, save=True, output_folder=str(target.parent), overwrite=True, disable_skip=True
         )
 

@@ -16,16 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-sys.path.extend(str(Path(__file__).resolve().parents[1] / each) for each in (".", "tests"))
-
 from benchmarks.figures import Figures
 from benchmarks.load import INSTANCES, Case, send
 from benchmarks.rig import Rig, SampledFleet, rig
-from benchmarks.watch import Journey, spread
+from benchmarks.watch import Journey, machine_cpu_seconds, spread
 from benchmarks.yardsticks import fsyncs_per_second, publishes_per_second
+from rich.console import Console
+from rich.table import Table
 
 from fleet import Fleet
 from servers import Missing
@@ -59,17 +56,25 @@ class Carried:
     seconds: float
     events: int
     cpu: dict[str, float]  # seconds by part
+    others: float  # processor time of all that is not part of this
     journeys: list[Journey]
 
 
 async def carry(running: Rig[Any], cases: Sequence[Case]) -> Carried:
     """All studies at once; the clock stops with the last webhook."""
-    events, started = running.observer.seen, time.monotonic()
+    events, machine, started = running.observer.seen, machine_cpu_seconds(), time.monotonic()
     running.meters.start()
     await send(running.fleet.installation, cases)
     await running.arrival(cases)
-    seconds = max(running.hospital.arrived[case.accession][0] for case in cases) - started
-    return Carried(len(cases), seconds, running.observer.seen - events, running.meters.spent(), running.journeys(cases))
+    spent, machine = running.meters.spent(), machine_cpu_seconds() - machine
+    return Carried(
+        studies=len(cases),
+        seconds=max(running.hospital.arrived[case.accession][0] for case in cases) - started,
+        events=running.observer.seen - events,
+        cpu=spent,
+        others=max(0.0, machine - sum(spent.values())),
+        journeys=running.journeys(cases),
+    )
 
 
 async def trickle(running: Rig[Any], cases: Sequence[Case]) -> list[Journey]:
@@ -119,6 +124,9 @@ def add_throughput(figures: Figures, case: str, runs: Sequence[Carried]) -> None
     for part in runs[0].cpu:
         figures.add(case, SYSTEM, f"cpu_ms_per_study: {part}", [1000 * run.cpu[part] / run.studies for run in runs])
     figures.add(case, SYSTEM, "cores_busy", [sum(run.cpu.values()) / run.seconds for run in runs])
+    figures.add(
+        case, "everything else on this machine", "cores_busy_elsewhere", [run.others / run.seconds for run in runs]
+    )
 
 
 def add_latency(figures: Figures, case: str, runs: Sequence[Sequence[Journey]]) -> None:

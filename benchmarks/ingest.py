@@ -15,7 +15,6 @@ import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,12 +27,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import pydicom
-from pydicom.data import get_testdata_file
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.peers import CALLER, System, systems
 from benchmarks.yardsticks import fsyncs_per_second
+from pydicom.data import get_testdata_file
 
 RESULTS = Path(__file__).parent / "results/ingest.json"
 SLICES, SIDE = 300, 512

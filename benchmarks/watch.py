@@ -95,6 +95,12 @@ def cpu_seconds(session: int) -> float:
     return sum(_ticks(fields) for fields in _every_process() if int(fields[3]) == session) / TICKS
 
 
+def machine_cpu_seconds() -> float:
+    """Of everything on this machine: the processors' time but for idle and waiting (proc(5), /proc/stat)."""
+    user, nice, system, _idle, _waiting, *rest = Path("/proc/stat").read_text().split("\n")[0].split()[1:8]
+    return sum(map(int, (user, nice, system, *rest))) / TICKS
+
+
 def own_cpu_seconds() -> float:
     """Of this process and of the senders it has started and waited for."""
     times = os.times()

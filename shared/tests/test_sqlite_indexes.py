@@ -8,7 +8,7 @@ from pathlib import Path
 
 from radrelay_shared.adapters.sqlite import FIRST_LOOK, SqliteDocuments
 from radrelay_shared.adapters.sqlite_where import all_of
-from radrelay_shared.ports import Index, In, Range
+from radrelay_shared.ports import In, Index, Range, Where
 
 INDEXES = (Index("studies", ("site", "received")), Index("studies", ("date",)))
 
@@ -20,7 +20,7 @@ async def test_a_few_days_of_some_sites_are_found_by_date(tmp_path: Path) -> Non
         {"site": f"clinic-{number % 4}", "received": number, "date": 20250000 + number} for number in range(FIRST_LOOK)
     ]
     await asyncio.gather(*(documents.save("studies", str(each["date"]), each, revision=0) for each in states))
-    where = [Range("date", 20250010, 20250020), In("site", ("clinic-0", "clinic-1"))]
+    where: list[Where] = [Range("date", 20250010, 20250020), In("site", ("clinic-0", "clinic-1"))]
     found = await documents.find("studies", where, sort="received")
     assert [each.state["received"] for each in found] == [12, 13, 16, 17, 20]
     condition, values = all_of(where)

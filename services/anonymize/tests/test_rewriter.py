@@ -25,7 +25,20 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
-from radrelay_anonymize.domain import Context, Quarantined, Released, Words, deidentify, encode, read, release
+from radrelay_anonymize.domain import (
+    Context,
+    Quarantined,
+    Released,
+    Words,
+    deidentify,
+    encode,
+    head_of,
+    opened,
+    read,
+    release,
+    verify,
+)
+from radrelay_anonymize.domain.identity import identity_of
 from radrelay_anonymize.domain.part10 import parsed
 from radrelay_anonymize.domain.reading import quietly
 from radrelay_anonymize.domain.rewriter import Rewritten, rewritten
@@ -104,7 +117,17 @@ def planted() -> Dataset:
     values: dict[str, object] = dict.fromkeys(("LO", "SH", "LT", "ST", "UT", "UC", "PN"), CANARY)
     values |= {"AE": CANARY.upper(), "CS": CANARY.upper(), "UR": f"http://{CANARY}/", "UI": CANARY_UID}
     values |= {"DA": CANARY_DATE, "DT": CANARY_DATE + "0815", "TM": "081512.5", "AS": "094Y", "DS": "1.50", "IS": "7"}
-    binary: dict[str, object] = {"FD": 1.5, "FL": 1.5, "SL": -3, "SS": -3, "UL": 3, "US": 3, "AT": 0x00100010, "SV": -3, "UV": 3}
+    binary: dict[str, object] = {
+        "FD": 1.5,
+        "FL": 1.5,
+        "SL": -3,
+        "SS": -3,
+        "UL": 3,
+        "US": 3,
+        "AT": 0x00100010,
+        "SV": -3,
+        "UV": 3,
+    }
     binary |= dict.fromkeys(("OB", "OW"), CANARY.encode() + b" ") | dict.fromkeys(("OF", "OD", "OL", "OV"), bytes(16))
     made = Dataset()
     for tag, (vrs, *_, keyword) in DicomDictionary.items():
@@ -182,6 +205,16 @@ def test_names_in_japanese_items_are_found_and_taken_out_of_texts(chest: FileDat
     assert copy.AnatomicRegionSequence[0].CodeMeaning == "[removed] MRT"
 
 
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in FILES if is_part10(path)])
+def test_identity_is_read_the_same_from_the_head_alone(path: Path) -> None:
+    """The vault keeps what the pydicom engine would have told it, in every character set."""
+    try:
+        source = opened(path.read_bytes())
+    except Invalid:
+        return
+    assert identity_of(head_of(source)) == identity_of(read(path.read_bytes()))
+
+
 def test_two_patients_in_turn_keep_their_own_pseudonyms_and_dates(chest: FileDataset) -> None:
     """What is remembered of one study is not used for another."""
     data = encode(chest)
@@ -222,6 +255,15 @@ def test_pixels_are_a_view_of_the_input_and_nothing_follows_them(chest: FileData
     assert isinstance(outcome.buffers[-1], memoryview)
     assert outcome.buffers[-1].obj is data
     assert bytes(outcome.buffers[-1]).endswith(chest.PixelData)
+
+
+def test_verifier_sees_what_was_put_behind_the_pixels(chest: FileDataset) -> None:
+    data = encode(chest)
+    released = release(data, CONTEXT)
+    assert isinstance(released, Released)
+    assert verify(Words(), released.data) == []
+    assert verify(Words(), released.data + CANARY.encode()) == ["trailer"]
+    assert verify(Words(), released.data[:-2]) == ["trailer"]
 
 
 def spliced(data: bytes, tag: int, element: bytes) -> bytes:

@@ -317,6 +317,20 @@ async def test_an_instance_too_large_for_memory_waits_on_disk(pack: Pack, image:
     assert picture.headers["content-type"] == "image/jpeg"
 
 
+async def test_a_series_longer_than_one_read_comes_whole_and_in_order(pack: Pack, image: Image, tmp_path: Path) -> None:
+    """Slices of 39 KB, read two at a time."""
+    async with (
+        running(SERVICE, tmp_path, spool_bytes=100_000) as (runtime, _),
+        client(runtime, Role.RADIOLOGIST) as viewer,
+    ):
+        await deliver(runtime, await pack(runtime, [head_ct(image, number) for number in range(1, 6)]))
+        answer = await viewer.get("/dicom-web/studies/2.25.1/series/2.25.1.1")
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    sent = [dcmread(io.BytesIO(content)) for _, content in parts(answer)]
+    assert [each.InstanceNumber for each in sent] == [1, 2, 3, 4, 5]
+    assert {each.PixelData for each in sent} == {head_ct(image).PixelData}
+
+
 def test_only_the_values_used_last_are_remembered() -> None:
     recent: Recent[str, int] = Recent(2)
     recent.keep("a", 1)

@@ -190,6 +190,10 @@ async def test_bulk_data_is_read_by_tag(viewer: httpx2.AsyncClient) -> None:
     ct = dcmread(FILES / "CT_small.dcm")
     one = {"Accept": "application/octet-stream"}
     assert (await viewer.get(f"{FIRST}/bulkdata/7FE00010", headers=one)).content == ct.PixelData
+    big = await viewer.get(f"{path(2)}/bulkdata/7FE00010", headers=one)
+    assert np.array_equal(np.frombuffer(big.content, "<i2"), dcmread(FILES / "MR_small.dcm").pixel_array.ravel())
+    assert (await viewer.get(f"{path(2)}/frames/2")).status_code == 404
+    assert (await viewer.get(f"{path(4)}/bulkdata/7FE00010")).status_code == 404
     (private,) = [each for each in ct if each.tag == 0x00431029]
     assert (await viewer.get(f"{FIRST}/bulkdata/00431029", headers=one)).content == private.value
     for missing in ("00282000", "00080018", "nothing", "00081140.9.00081150", "00081140.1"):

@@ -14,10 +14,11 @@ from radrelay_anonymize.domain import (
     Released,
     Words,
     date_shift,
+    head_of,
+    opened,
     pseudonym,
-    read,
     released,
-    words_of,
+    words_of_instance,
 )
 from radrelay_anonymize.domain.identity import Identity, identity_of
 from radrelay_anonymize.domain.reading import quietly
@@ -49,8 +50,8 @@ class Copy:
 def who(data: bytes) -> tuple[Identity, Words] | None:
     """The patient and all words of identity of an instance; None if it cannot be read."""
     try:
-        dataset = read(data)
-        return identity_of(dataset), words_of(dataset)
+        source = opened(data)
+        return identity_of(head_of(source)), words_of_instance(source)
     except Invalid:
         return None
 
@@ -69,12 +70,12 @@ def engine_context(secret: bytes, site: str, identity: Identity, words: Words) -
 def made_copy(data: bytes, identity: Identity, context: Context) -> Copy | Quarantined:
     """A verified copy of an instance of this patient, or why a person has to look at it."""
     try:
-        dataset = read(data)
+        source = opened(data)
     except Invalid:
         return Quarantined(("unreadable",))
-    if not identity.same_patient(identity_of(dataset)):
+    if not identity.same_patient(identity_of(head_of(source))):
         return Quarantined(("patient-differs",))
-    outcome = released(dataset, context)
+    outcome = released(source, context)
     if isinstance(outcome, Quarantined):
         return outcome
     if outcome.pixels == "burned-in":

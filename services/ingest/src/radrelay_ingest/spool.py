@@ -82,10 +82,15 @@ class Spool:
 
     def receive(self) -> Incoming:
         """Begin to receive one instance; raises `Full` while the disk has no room to spare."""
+        self.check_room()
+        with translated():
+            return Incoming(self)
+
+    def check_room(self) -> None:
+        """Raise `Full` while the disk has no room to spare."""
         with translated():
             if shutil.disk_usage(self.folder).free < self.reserve_bytes:
                 raise Full("the spool's disk is at its reserve; sealing makes room, then sending works again")
-            return Incoming(self)
 
     def keep(self, file: Path, head: Head, sha256: str, study: Key, arrival: Callable[[], Arrival]) -> None:
         """Give a whole, synced file its place; durable on return. The same instance twice is one file."""

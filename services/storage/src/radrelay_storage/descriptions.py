@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from radrelay_shared.ports import Blobs
 from radrelay_storage.domain import Series
@@ -66,11 +64,6 @@ class Descriptions:
     async def text(self, study: str, key: str, place: int) -> bytes:
         """One instance's metadata as JSON; it has the instance's place in the pack."""
         return (await self.elements(study, key))[place]
-
-    async def whole(self, study: str, one: Listed) -> dict[str, Any]:
-        """All that is known of a listed instance."""
-        found: dict[str, Any] = json.loads(await self.text(study, one.metadata, one.place))
-        return found
 
     async def one_array(self, found: Sequence[Series]) -> AsyncIterator[bytes]:
         """One JSON array of every instance of these series, a series' batch at a time."""

@@ -35,8 +35,14 @@ class Frame:
         start, (last, length) = self.fragments[0][0], self.fragments[-1]
         return start, last + length - start
 
+    @property
+    def size(self) -> int:
+        return sum(length for _, length in self.fragments)
+
     def cut(self, run: bytes) -> bytes:
         """The frame from its span's bytes, without the item headers between its fragments."""
+        if len(self.fragments) == 1:
+            return run
         start = self.fragments[0][0]
         return b"".join(run[offset - start : offset - start + length] for offset, length in self.fragments)
 

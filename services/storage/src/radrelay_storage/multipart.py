@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 
@@ -15,13 +16,16 @@ class Part:
     body: AsyncIterator[bytes]
 
 
+Sizes = Sequence[tuple[str, int]]  # content type and length of each part, where they are known before
+
+
 async def answer(
-    parts: AsyncIterator[Part], media_type: str, headers: Mapping[str, str], *, alone: bool
-) -> StreamingResponse:
+    parts: AsyncIterator[Part], media_type: str, headers: Mapping[str, str], *, alone: bool, sizes: Sizes = ()
+) -> Response:
     """The parts as multipart/related, or the only one `alone`.
 
     The first part is known to be good before the status is sent, so that errors are still errors. A later part that
-    fails ends the connection without the final boundary: the client knows that it lacks something.
+    fails ends the connection before the final boundary: the client knows that it lacks something.
     """
     if alone:
         part = await anext(parts)
@@ -29,16 +33,47 @@ async def answer(
     boundary = secrets.token_hex(16)
     stream = encode(parts, boundary)
     start = await anext(stream)
-    content_type = f'multipart/related; type="{media_type}"; boundary={boundary}'
-    return StreamingResponse(joined(start, stream), media_type=content_type, headers=dict(headers))
+    length = {"Content-Length": str(total(sizes, boundary))} if sizes else {}
+    content_type = multipart_type(media_type, boundary)
+    return StreamingResponse(joined(start, stream), media_type=content_type, headers={**headers, **length})
+
+
+def answer_at_once(
+    parts: Sequence[bytes], content_type: str, media_type: str, headers: Mapping[str, str], *, alone: bool
+) -> Response:
+    """The same for parts that are in memory, which is quicker for a viewer that asks for one frame after the other."""
+    if alone:
+        return Response(parts[0], media_type=content_type, headers=dict(headers))
+    boundary = secrets.token_hex(16)
+    content = b"".join([*(piece for part in parts for piece in (head(boundary, content_type), part)), tail(boundary)])
+    return Response(content, media_type=multipart_type(media_type, boundary), headers=dict(headers))
+
+
+def multipart_type(media_type: str, boundary: str) -> str:
+    return f'multipart/related; type="{media_type}"; boundary={boundary}'
+
+
+def head(boundary: str, content_type: str) -> bytes:
+    return f"\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\r\n".encode()
+
+
+def tail(boundary: str) -> bytes:
+    return f"\r\n--{boundary}--\r\n".encode()
+
+
+def total(sizes: Sizes, boundary: str) -> int:
+    return sum(len(head(boundary, content_type)) + size for content_type, size in sizes) + len(tail(boundary))
 
 
 async def encode(parts: AsyncIterator[Part], boundary: str) -> AsyncIterator[bytes]:
     async for part in parts:
-        yield f"\r\n--{boundary}\r\nContent-Type: {part.content_type}\r\n\r\n".encode()
+        start = head(boundary, part.content_type)
         async for piece in part.body:
-            yield piece
-    yield f"\r\n--{boundary}--\r\n".encode()
+            yield start + piece
+            start = b""
+        if start:
+            yield start
+    yield tail(boundary)
 
 
 async def joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

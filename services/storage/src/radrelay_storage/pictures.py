@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,9 +15,10 @@ from radrelay_storage.access import Ctx, VisibleSeries, VisibleStudy, every_seri
 from radrelay_storage.caching import etag, held, validators
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series
-from radrelay_storage.multipart import Part, answer, once
+from radrelay_storage.frames import Frame
+from radrelay_storage.multipart import Part, answer, answer_at_once, once
 from radrelay_storage.negotiation import Form, frame_form, rendered_type
-from radrelay_storage.pixels import bulk_value, plain_frame
+from radrelay_storage.pixels import bulk_value, frame_count, plain_frame
 from radrelay_storage.problems import BadQuery, NotAcceptable
 from radrelay_storage.rendering import Look, Viewport, parse_viewport, parse_window, render
 from radrelay_storage.retrieve import INSTANCE, SERIES, VisibleInstance
@@ -26,6 +27,7 @@ from radrelay_storage.shelf import Located
 router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"])
 
 FRAMES = INSTANCE + "/frames/{frames}"
+AT_ONCE = 4 << 20  # bytes of frames that are sent from memory
 THUMBNAIL = Viewport(128, 128)
 
 PIXEL_DATA = "7FE00010"
@@ -47,15 +49,18 @@ async def frames(request: Request, instance: VisibleInstance, frames: FrameList,
     tag = etag(instance.packed.sha256, numbers, form.content_type)
     if known := held(request, tag):
         return known
-    send = decoded_frames if form.transcoded else stored_frames
-    return await answer(send(instance, numbers, form, context), form.media_type, validators(tag), alone=form.alone)
+    if form.transcoded:
+        parts = decoded_frames(instance, numbers, form, context)
+        return await answer(parts, form.media_type, validators(tag), alone=form.alone)
+    return await stored_frames(instance, numbers, form, validators(tag), context)
 
 
 @router.get(INSTANCE + "/bulkdata/{path}")
 async def bulkdata(request: Request, instance: VisibleInstance, path: BulkPath, context: Ctx) -> Response:
     """The value of one attribute, by tag, or by tags and item numbers: `00540016.1.00181074`; pixel data as frames."""
     if path == PIXEL_DATA:
-        count = len(await context.shelf.frame_table(instance))
+        with await context.shelf.whole(instance) as file:
+            count = await context.workers.compute(frame_count, file)
         return await frames(request, instance, ",".join(map(str, range(1, count + 1))), context)
     form = frame_form(request.headers.get("accept"), ExplicitVRLittleEndian, one=True)
     with await context.shelf.whole(instance) as file:
@@ -70,13 +75,24 @@ async def single_part(form: Form, value: bytes) -> AsyncIterator[Part]:
 
 
 async def stored_frames(
-    instance: Located, numbers: Sequence[int], form: Form, context: StorageContext
-) -> AsyncIterator[Part]:
+    instance: Located, numbers: Sequence[int], form: Form, headers: Mapping[str, str], context: StorageContext
+) -> Response:
     table = await context.shelf.frame_table(instance)
     if max(numbers) > len(table):
         raise NotFound(f"this instance has {len(table)} frames")
-    for number in numbers:
-        yield Part(form.content_type, once(await context.shelf.frame(instance, table[number - 1])))
+    wanted = [table[number - 1] for number in numbers]
+    if sum(each.size for each in wanted) > AT_ONCE:
+        parts = frame_parts(instance, wanted, form, context)
+        return await answer(parts, form.media_type, headers, alone=form.alone)
+    found = [await context.shelf.frame(instance, each) for each in wanted]
+    return answer_at_once(found, form.content_type, form.media_type, headers, alone=form.alone)
+
+
+async def frame_parts(
+    instance: Located, wanted: Sequence[Frame], form: Form, context: StorageContext
+) -> AsyncIterator[Part]:
+    for each in wanted:
+        yield Part(form.content_type, once(await context.shelf.frame(instance, each)))
 
 
 async def decoded_frames(

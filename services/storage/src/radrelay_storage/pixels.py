@@ -13,7 +13,7 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder, pixel_array
-from pydicom.pixels.utils import pack_bits
+from pydicom.pixels.utils import get_nr_frames, pack_bits
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from radrelay_shared.errors import NotFound
@@ -64,8 +64,15 @@ def readable(syntax: UID) -> Iterator[None]:
 def plain_frame(file: BinaryIO, number: int) -> bytes:
     """Frame `number` (from 1) as explicit VR little endian has it, laid out as the instance's metadata says."""
     header = dcmread(file, stop_before_pixels=True)
+    if number > get_nr_frames(header, warn=False):
+        raise NotFound("this instance has no frame of that number")
     native = not header.file_meta.TransferSyntaxUID.is_encapsulated
     return plain(decode(file, header, number - 1, raw=native), header)
+
+
+def frame_count(file: BinaryIO) -> int:
+    """How many frames a whole DICOM file of any transfer syntax has. Blocks: call it in a thread."""
+    return int(get_nr_frames(dcmread(file, stop_before_pixels=True), warn=False))
 
 
 def plain(values: Array, header: Dataset) -> bytes:

@@ -44,6 +44,11 @@ class Query:
     limit: int = DEFAULT_LIMIT
     offset: int = 0
 
+    @property
+    def wide(self) -> bool:
+        """Whether more is asked for than every answer has."""
+        return self.everything or bool(self.include)
+
 
 def parse(parameters: Iterable[tuple[str, str]], level: Level) -> Query:
     """The query of these URL parameters; raises `BadQuery` for whatever is unknown or malformed."""

@@ -64,8 +64,11 @@ async def send_instances(
     forms = {each: instance_form(accept, each, one=len(found) == 1) for each in stored}
     tag = etag([each.packed.sha256 for each in found], [form.content_type for form in forms.values()])
     alone = any(form.alone for form in forms.values())
+    sent = [(forms[each.packed.transfer_syntax_uid], each.packed.length) for each in found]
+    sizes = [(form.content_type, size) for form, size in sent if not form.transcoded]
+    known = sizes if len(sizes) == len(found) else ()
     parts = instance_parts(found, forms, context)
-    return held(request, tag) or await answer(parts, DICOM, validators(tag), alone=alone)
+    return held(request, tag) or await answer(parts, DICOM, validators(tag), alone=alone, sizes=known)
 
 
 async def instance_parts(

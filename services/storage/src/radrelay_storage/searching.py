@@ -45,11 +45,17 @@ class Search:
     async def answer(self, found: list[Attributes], more: bool) -> Response:  # noqa: FBT001  the two parts of `Found`
         warnings = [*([NOT_FUZZY] if self.query.fuzzy else []), *([MORE] if more else [])]
         headers = {"Vary": "Accept, Accept-Encoding"} | ({"Warning": ", ".join(warnings)} if warnings else {})
-        content = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
-        if self.gzip and len(content) > WORTH_GZIP:
-            content = await asyncio.to_thread(gzip.compress, content, 1)
+        content, packed = await asyncio.to_thread(encoded, found, self.gzip)
+        if packed:
             headers["Content-Encoding"] = "gzip"
         return Response(content, media_type=self.media_type, headers=headers)
+
+
+def encoded(found: list[Attributes], pack: bool) -> tuple[bytes, bool]:  # noqa: FBT001  what the client takes
+    """The answers as JSON, and whether that is compressed."""
+    content = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+    packed = pack and len(content) > WORTH_GZIP
+    return (gzip.compress(content, 1) if packed else content), packed
 
 
 # ── studies and series ───────────────────────────────────────────────────────────────────────────────
@@ -146,8 +152,11 @@ async def find_instances(
                     page.append((series, each))
         if len(page) > query.limit:
             break
-    answers = [await instance_answer(series, each, search, levels, context) for series, each in page[: query.limit]]
-    return answers, len(page) > query.limit
+    chosen = [
+        (series, each, await context.descriptions.text(series.study, each.metadata, each.place) if query.wide else b"")
+        for series, each in page[: query.limit]
+    ]
+    return await asyncio.to_thread(instance_answers, chosen, search, levels), len(page) > query.limit
 
 
 async def every(where: Sequence[Where], context: StorageContext) -> AsyncIterator[Series]:
@@ -161,13 +170,20 @@ async def every(where: Sequence[Where], context: StorageContext) -> AsyncIterato
     raise TooLarge("this search would read the metadata of too many series; name a study or a series")
 
 
-async def instance_answer(
-    series: Series, listed: Listed, search: Search, levels: tuple[Level, ...], context: StorageContext
+def instance_answers(
+    chosen: Sequence[tuple[Series, Listed, bytes]], search: Search, levels: tuple[Level, ...]
+) -> list[Attributes]:
+    """Each instance's answer, out of what is listed or, where more is asked for, out of its whole metadata."""
+    return [
+        instance_answer(series, each.uid, json.loads(text) if text else each.attributes, search, levels)
+        for series, each, text in chosen
+    ]
+
+
+def instance_answer(
+    series: Series, uid: str, attributes: Attributes, search: Search, levels: tuple[Level, ...]
 ) -> Attributes:
-    attributes = listed.attributes
-    if search.query.everything or search.query.include:
-        attributes = await context.descriptions.whole(series.study, listed)
-    path = f"{series.study_instance_uid}/series/{series.series_instance_uid}/instances/{listed.uid}"
+    path = f"{series.study_instance_uid}/series/{series.series_instance_uid}/instances/{uid}"
     return completed(
         search.chosen(attributes, *levels),
         StudyInstanceUID=(series.study_instance_uid,),

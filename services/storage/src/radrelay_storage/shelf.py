@@ -144,6 +144,8 @@ class Shelf:
             if ahead:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
+                if not ahead.cancelled() and ahead.exception() is None:
+                    close(ahead.result())
 
     async def _run(self, run: Sequence[Located]) -> list[tuple[Located, IO[bytes] | None]]:
         """The files of neighbours in one pack; None in the place of one that is not as it was stored."""
@@ -197,7 +199,8 @@ class Shelf:
         except NotFound as error:
             raise located.damaged() from error
         found = frame.cut(run)
-        if not frame.intact(found):
+        intact = frame.intact(found) if len(found) <= PIECE else await asyncio.to_thread(frame.intact, found)
+        if not intact:
             raise located.damaged()
         return found
 
@@ -223,6 +226,12 @@ def neighbours(found: Sequence[Located], longest: int) -> Iterator[list[Located]
         end = packed.offset + packed.length
     if run:
         yield run
+
+
+def close(files: Sequence[tuple[Located, IO[bytes] | None]]) -> None:
+    for _, file in files:
+        if file is not None:
+            file.close()
 
 
 def cut(content: bytes, run: Sequence[Located]) -> list[IO[bytes] | None]:

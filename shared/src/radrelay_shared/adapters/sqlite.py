@@ -27,7 +27,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 ANSWER_SECONDS = 60.0  # for a disk that hangs
-FIRST_LOOK = 512  # writes after which SQLite looks at how its indexes are filled; then after twice as many, and so on
+FIRST_LOOK = 512  # writes after which SQLite looks how its indexes are filled; then after twice as many, and so on
 GROUP = 128  # writes in one transaction, so that none waits long for its neighbours
 
 TABLE = """
@@ -194,7 +194,7 @@ class SqliteDocuments:
                 future.set_result(outcome)
 
     def _look_at_indexes(self, written: int) -> None:
-        """Without statistics SQLite takes any index for as good as another, and reads all of a site for one of its days.
+        """Without statistics SQLite takes any index for as good as another: a day of a site reads all of it.
 
         A connection sees those that it made itself, so the one that reads makes them.
         """

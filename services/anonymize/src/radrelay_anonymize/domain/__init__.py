@@ -4,7 +4,7 @@ from radrelay_anonymize.domain.deidentify import Deidentified, Outcome, Quaranti
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.pseudonyms import date_shift, mapped_uid, pseudonym
 from radrelay_anonymize.domain.reading import encode, read
-from radrelay_anonymize.domain.release import Released, release, released
+from radrelay_anonymize.domain.release import Released, head_of, opened, release, released, words_of_instance
 from radrelay_anonymize.domain.values import Context
 from radrelay_anonymize.domain.verify import verify
 from radrelay_anonymize.domain.words import Words, words_of
@@ -20,11 +20,14 @@ __all__ = [
     "date_shift",
     "deidentify",
     "encode",
+    "head_of",
     "mapped_uid",
+    "opened",
     "pseudonym",
     "read",
     "release",
     "released",
     "verify",
     "words_of",
+    "words_of_instance",
 ]

@@ -10,17 +10,17 @@ from radrelay_anonymize.domain.deidentify import Quarantined, deidentify
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.part10 import Part10, parsed
 from radrelay_anonymize.domain.rawvalues import Unusual
-from radrelay_anonymize.domain.reading import encode, read
-from radrelay_anonymize.domain.rewriter import rewritten
+from radrelay_anonymize.domain.reading import encode, quietly, read
+from radrelay_anonymize.domain.rewriter import rewritten, words_in
 from radrelay_anonymize.domain.values import Context
 from radrelay_anonymize.domain.verify import inspected
-from radrelay_anonymize.domain.words import Words
+from radrelay_anonymize.domain.words import Words, words_of
 from radrelay_shared.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """De-identified, encoded and verified; `dataset` is what the verifier read in `data`."""
+    """De-identified, encoded and verified; `dataset` is what the verifier read in `data`, up to the pixels."""
 
     data: bytes
     dataset: FileDataset
@@ -47,6 +47,18 @@ def release(data: bytes, context: Context) -> Released | Quarantined:
 def opened(data: bytes) -> Part10 | FileDataset:
     """The instance, for the rewriter where `parsed` says so, otherwise for pydicom's engine; raises `Invalid`."""
     return parsed(data) or read(data)
+
+
+def head_of(source: Part10 | FileDataset) -> FileDataset:
+    """What stands at the top of the instance: enough to tell whose it is."""
+    with quietly():
+        return source.head() if isinstance(source, Part10) else source
+
+
+def words_of_instance(source: Part10 | FileDataset) -> Words:
+    """Every name, identifier, birth date and UID of the instance."""
+    with quietly():
+        return words_in(source) if isinstance(source, Part10) else words_of(source)
 
 
 def released(source: Part10 | FileDataset, context: Context) -> Released | Quarantined:

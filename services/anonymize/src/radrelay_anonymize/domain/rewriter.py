@@ -110,7 +110,7 @@ class _Walk:
                 parts.append((tag, self._with(tag, vr, b"".join(map(self._item, items)))))
             else:
                 self._add(parts, element, action, source.charset)
-        if self._names_identity(source):
+        if any(tag == TEXT_VALUE for tag, _ in parts) and self._names_identity(source):
             parts = [(tag, self._dummied(source) if tag == TEXT_VALUE else buffer) for tag, buffer in parts]
         return parts
 

@@ -109,6 +109,8 @@ class Parser:
             if vr in LONG:
                 if at + 12 > limit:
                     raise Invalid("an element is cut off")
+                if length:  # reserved bytes, in which nothing is to be passed on
+                    self.odd = True
                 return group << 16 | number, vr, self.long_length(self.data, at + 8)[0], at + 12
             if vr is not None or group == DELIMITERS:
                 return group << 16 | number, vr, length, at + 8
@@ -179,7 +181,7 @@ class Parser:
     def _looks_implicit(self, start: int, end: int) -> bool:
         """Whether no VR stands where an explicit element would have it, as pydicom looks at it."""
         code = self.data[start + 4 : min(start + 6, end)]
-        return not (len(code) == 2 and code.isalpha() and code.isupper())  # noqa: PLR2004  a VR has two letters
+        return code not in VRS and not (len(code) == 2 and code.isalpha() and code.isupper())  # noqa: PLR2004  letters
 
     def _known_vr(self, tag: int, declared: str | None, length: int, into: DataSet) -> str:
         """The VR of an element that names none, or UN, as pydicom knows it."""

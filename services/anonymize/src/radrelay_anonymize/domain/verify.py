@@ -6,19 +6,21 @@ import functools
 import io
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pydicom
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from radrelay_anonymize.domain.gate import PIXELS
-from radrelay_anonymize.domain.reading import DEEPEST, quietly, texts
-from radrelay_anonymize.domain.reading import element as element_of
+from radrelay_anonymize.domain.reading import DEEPEST, UNDEFINED, element, quietly, texts
 from radrelay_anonymize.domain.rules import is_enumerated
 from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words, fold, squeeze
 from radrelay_shared.errors import Invalid
 
 TEXTUAL = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+FRAGMENT, END_OF_FRAGMENTS = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0" + bytes(4)
+PLAIN = TEXTUAL | {"UI"}
 MUTE = frozenset({
     "AT", "DA", "DS", "DT", "FD", "FL", "IS", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "TM", "UL", "US",
     "UV",
@@ -32,7 +34,7 @@ MARKERS = {
     "LongitudinalTemporalInformationModified": "MODIFIED",
     "SpecificCharacterSet": "ISO_IR 192",
 }
-OWN = frozenset({"DeidentificationMethod", "DeidentificationMethodCodeSequence"})
+OWN = frozenset({0x00120063, 0x00120064})  # what the engine says of itself: method, and method codes
 
 
 def verify(words: Words, output: bytes) -> list[str]:
@@ -45,26 +47,37 @@ def verify(words: Words, output: bytes) -> list[str]:
 
 
 def inspected(words: Words, output: bytes) -> tuple[FileDataset, list[str]]:
-    """As `verify`, with the data set that was read for it; an empty one if nothing can be read."""
+    """As `verify`, with the data set before its pixels as it was read for it; an empty one if nothing can be read."""
     with quietly():
+        buffer = io.BytesIO(output)
         try:
-            dataset = pydicom.dcmread(io.BytesIO(output))
-            found = [*_form(dataset, output), *_values(dataset, words)]
+            dataset = pydicom.dcmread(buffer, stop_before_pixels=True)
+            start = buffer.tell()
+            end = _end_of_pixels(output, start, dataset.file_meta.TransferSyntaxUID)
+            found = [*_form(dataset, output, end), *_values(dataset, words)]
         except Exception as error:  # noqa: BLE001  what cannot be read again does not leave
             return FileDataset(None, {}), [f"unreadable:{type(error).__name__}"]
-        return dataset, sorted({*found, *_raw(words, _but_pixels(dataset, output))})
+        return dataset, sorted({*found, *_raw(words, output[:start] + output[end:])})
 
 
-def _but_pixels(dataset: FileDataset, output: bytes) -> bytes:
-    """The file before and after its pixel data, as far as it says where they are."""
-    for keyword in PIXELS:
-        pixels = dataset.get_item(keyword) if keyword in dataset else None
-        if isinstance(pixels, RawDataElement) and pixels.value:
-            return output[: pixels.value_tell] + output[pixels.value_tell + len(pixels.value) :]
-    return output
+def _end_of_pixels(output: bytes, start: int, syntax: str) -> int:
+    """Where the pixel data that begins at `start` ends: of defined length, or in fragments (PS3.5 §A.4)."""
+    if start == len(output):  # none, or the data set was inflated
+        return start
+    order: Literal["big", "little"] = "big" if syntax == ExplicitVRBigEndian else "little"
+    at = start + (4 if syntax == ImplicitVRLittleEndian else 8)
+    length = int.from_bytes(output[at : at + 4], order)
+    if length != UNDEFINED:
+        return at + 4 + length
+    at += 4
+    while output[at : at + 4] == FRAGMENT:
+        at += 8 + int.from_bytes(output[at + 4 : at + 8], order)
+    return at + 8 if output[at : at + 8] == END_OF_FRAGMENTS else len(output) + 1
 
 
-def _form(dataset: FileDataset, output: bytes) -> Iterator[str]:
+def _form(dataset: FileDataset, output: bytes, end_of_pixels: int) -> Iterator[str]:
+    if end_of_pixels != len(output):
+        yield "trailer"
     if any(output[:128]):
         yield "preamble"
     if dataset.file_meta.get("MediaStorageSOPInstanceUID") != dataset.get("SOPInstanceUID"):
@@ -75,48 +88,60 @@ def _form(dataset: FileDataset, output: bytes) -> Iterator[str]:
 
 
 def _values(dataset: FileDataset, words: Words) -> Iterator[str]:
-    for element in [*_speaking(dataset.file_meta), *_speaking(dataset)]:
-        where = f"{int(element.tag):08x}"
-        if element.tag.is_private:
+    for tag, vr, text in [*_speaking(dataset.file_meta), *_speaking(dataset)]:
+        where = f"{tag:08x}"
+        if tag >> 16 & 1:
             yield f"private:{where}"
-        elif element.VR == "UI":
-            if words.uids & set(texts(element)):
+        elif vr == "UI":
+            if words.uids & set(text.split("\\")):
                 yield f"uid:{where}"
-        elif element.VR in TEXTUAL and not is_enumerated(element.tag) and element.keyword not in OWN:
-            yield from (f"{kind}:{where}" for kind in _kinds(element, words))
+        elif vr in TEXTUAL and not is_enumerated(tag) and tag not in OWN:
+            yield from (f"{kind}:{where}" for kind in _kinds(text, SHORTEST.get(vr, SHORTEST_WORD), words))
 
 
-def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[DataElement]:
-    """Every readable element, at any depth, but public numbers and bytes; raises `Invalid` below `DEEPEST`."""
+def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[tuple[int, str, str]]:
+    """Tag, VR and text of each readable element at any depth but public numbers; `Invalid` below `DEEPEST`."""
     if depth > DEEPEST:
         raise Invalid("sequences are nested too deeply")
-    for tag in list(dataset.keys()):
-        raw = dataset.get_item(tag)
-        if isinstance(raw, RawDataElement) and raw.VR in MUTE and not tag.is_private:
-            continue
-        if (found := element_of(dataset, tag)) is None:
-            continue
-        yield found
-        for item in found.value if found.VR == "SQ" else ():
-            yield from _speaking(item, depth + 1)
+    for raw in list(dataset.values()):
+        tag = int(raw.tag)
+        if isinstance(raw, RawDataElement) and not tag >> 16 & 1:
+            if raw.VR in MUTE:
+                continue
+            if raw.VR in PLAIN and (text := _decoded(raw.value)) is not None:
+                yield tag, raw.VR, text
+                continue
+        if (found := element(dataset, tag)) is not None:
+            yield tag, found.VR, "\\".join(texts(found)) if found.VR in PLAIN else ""
+            for item in found.value if found.VR == "SQ" else ():
+                yield from _speaking(item, depth + 1)
 
 
-def _kinds(element: DataElement, words: Words) -> Iterator[str]:
-    """Which sorts of identity the element's text holds."""
-    text = " ".join(texts(element))
+def _decoded(raw: bytes | None) -> str | None:
+    """As UTF-8, for that is what the marker promises; None if it is not."""
+    try:
+        return (raw or b"").decode().rstrip("\0 ")
+    except UnicodeDecodeError:
+        return None
+
+
+def _kinds(text: str, shortest: int, words: Words) -> Iterator[str]:
+    """Which sorts of identity the text holds."""
     judge = _remembered if len(text) <= LONGEST_REMEMBERED else _judged
-    yield from judge(text, SHORTEST.get(element.VR, SHORTEST_WORD), words.names, words.phrases, words.identifiers)
-    squeezed = squeeze(text) if any(map(str.isdigit, text)) else ""
-    if squeezed and any(date in squeezed for date in words.dates):
-        yield "date"
+    yield from judge(text, shortest, words.names, words.phrases, words.identifiers, words.dates)
     if "." in text and any(uid in text for uid in words.uids):
         yield "uid"
 
 
 def _judged(
-    text: str, shortest: int, names: frozenset[str], phrases: frozenset[str], identifiers: frozenset[str]
+    text: str,
+    shortest: int,
+    names: frozenset[str],
+    phrases: frozenset[str],
+    identifiers: frozenset[str],
+    dates: frozenset[str],
 ) -> tuple[str, ...]:
-    """As far as the text holds one: "name", "phrase", "identifier"."""
+    """Of "name", "phrase", "identifier" and "date" those that the text holds."""
     prose = _words_in(fold(text))
     tokens = {*prose.split(), *_words_in(re.sub(r"['\u2019]", "", fold(text))).split()}
     squeezed = squeeze(text)
@@ -124,6 +149,7 @@ def _judged(
         "name": bool({token for token in tokens if len(token) >= shortest} & names),
         "phrase": any(phrase in prose for phrase in _searched(phrases)),
         "identifier": any(word in (squeezed if len(word) >= SHORTEST_GLUED else tokens) for word in identifiers),
+        "date": any(date in squeezed for date in dates),
     }
     return tuple(kind for kind, is_there in found.items() if is_there)
 

@@ -43,6 +43,8 @@ MAX_COMMAND_SET = 1 << 16
 
 
 class Association:
+    reception: Reception  # once the peer is admitted
+
     def __init__(self, context: IngestContext, connection: Connection, slots: asyncio.Semaphore) -> None:
         self.context, self.connection, self.slots = context, connection, slots
         self.patience = context.settings.dicom_timeout
@@ -52,7 +54,7 @@ class Association:
         self.contexts: dict[int, str] = {}  # accepted ones: id → transfer syntax
         self.command = bytearray()
         self.asked: tuple[int, Request] | None = None  # whose data set comes now, and in which context
-        self.reception: Reception | None = None
+        self.pieces: list[memoryview] = []  # of the data set, in this chunk
 
     async def run(self) -> None:
         """Serve the peer until either side ends it; never raises but when cancelled."""
@@ -70,8 +72,6 @@ class Association:
             await self.connection.finish(abort(Reason.NOT_SPECIFIED), LINGER_SECONDS)
         finally:
             self.connection.transport.close()
-            if self.reception is not None:
-                self.writer.submit(self.reception.discard)
             await asyncio.to_thread(self.writer.shutdown)
 
     async def _abort(self, reason: Reason, detail: str) -> None:
@@ -92,7 +92,11 @@ class Association:
             async with self.slots:
                 sender = await self._admit(first.encoded)
                 if sender is not None:
-                    await self._converse(parts, sender)
+                    self.reception = Reception(self.context, sender)
+                    try:
+                        await self._converse(parts)
+                    finally:
+                        self.writer.submit(self.reception.close)
 
     async def _parts(self) -> AsyncGenerator[Pdu | Fragment, None]:
         """What comes, part by part; raises `TimeoutError` if nothing does."""
@@ -108,6 +112,7 @@ class Association:
 
     def _release(self, chunk: Chunk) -> None:
         """Give its buffer back once nobody works with it any more."""
+        self._write()
         if self.lent:
             loop = asyncio.get_running_loop()
             self.writer.submit(loop.call_soon_threadsafe, self.connection.release, chunk)
@@ -118,13 +123,17 @@ class Association:
 
     async def _admit(self, request: bytes) -> Sender | None:
         """Know the calling AE title, or reject the association (PS3.8 §9.3.4)."""
-        proposal = read_proposal(request)
+        proposal = await asyncio.to_thread(read_proposal, request)  # pynetdicom takes milliseconds
         site = self.context.sites.calling(proposal.calling)
-        if proposal.rejection or site is None:
-            log.warning("an association is refused: the AE title %r names no site here", proposal.calling)
-            await self._reject(proposal.rejection or NO_SUCH_CALLER)
+        if proposal.rejection is not None:
+            log.warning("an association is refused: its protocol version or application context is not ours")
+            await self._reject(proposal.rejection)
             return None
-        accepted, self.contexts = accept(proposal, self.context.settings.dicom_max_pdu)
+        if site is None:
+            log.warning("an association is refused: AE title %r names no site", proposal.calling)
+            await self._reject(NO_SUCH_CALLER)
+            return None
+        accepted, self.contexts = await asyncio.to_thread(accept, proposal, self.context.settings.dicom_max_pdu)
         with self.context.telemetry.span("associate", SpanKind.SERVER):
             sender = Sender(site, current_traceparent())
         await self._send(accepted)
@@ -133,11 +142,11 @@ class Association:
     async def _reject(self, rejection: Rejection) -> None:
         await self.connection.finish(reject(*rejection), LINGER_SECONDS)
 
-    async def _converse(self, parts: AsyncIterator[Pdu | Fragment], sender: Sender) -> None:
+    async def _converse(self, parts: AsyncIterator[Pdu | Fragment]) -> None:
         async for part in parts:
             match part:
                 case Fragment(command=True):
-                    await self._take_command(part, sender)
+                    await self._take_command(part)
                 case Fragment():
                     await self._take_data(part)
                 case Pdu(Kind.RELEASE_RQ):
@@ -150,7 +159,7 @@ class Association:
 
     # ── its messages (PS3.7) ──
 
-    async def _take_command(self, part: Fragment, sender: Sender) -> None:
+    async def _take_command(self, part: Fragment) -> None:
         if self.asked is not None or part.context not in self.contexts:
             raise ProtocolError(Reason.INVALID_PARAMETER, "a command comes where none is due")
         self.command += part.content
@@ -163,7 +172,7 @@ class Association:
         if request.command & RESPONSE:
             raise ProtocolError(Reason.UNEXPECTED_PDU, "a response comes, and nothing was asked")
         if request.command == Command.C_STORE_RQ:
-            self.reception = Reception(self.context, sender, request, self.contexts[part.context])
+            self.writer.submit(self.reception.begin, request, self.contexts[part.context])
         self.asked = part.context, request
         if not request.has_data_set:
             await self._answer()
@@ -171,28 +180,39 @@ class Association:
     async def _take_data(self, part: Fragment) -> None:
         if self.asked is None or self.asked[0] != part.context:
             raise ProtocolError(Reason.INVALID_PARAMETER, "a data set comes where none is due")
-        if self.reception is not None:
-            self.writer.submit(self.reception.write, part.content)
-            self.lent = True
+        if self.asked[1].command == Command.C_STORE_RQ:
+            self.pieces.append(part.content)
         if part.last:
             await self._answer()
+
+    def _write(self) -> None:
+        """Hand the writer what there is of the data set."""
+        if self.pieces:
+            self.writer.submit(self.reception.write, self.pieces)
+            self.pieces, self.lent = [], True
 
     async def _answer(self) -> None:
         """Do what was asked, and say what came of it."""
         assert self.asked is not None  # noqa: S101  both callers have just looked
         context, request = self.asked
-        if self.reception is not None:
-            status, comment = await self._store(self.reception)
-        else:
-            status, comment = SUCCESS if request.command == Command.C_ECHO_RQ else UNRECOGNIZED_OPERATION, ""
-        self.asked = self.reception = None
+        match request.command:
+            case Command.C_STORE_RQ:
+                status, comment = await self._store(request)
+            case Command.C_ECHO_RQ:
+                status, comment = SUCCESS, ""
+            case _:
+                status, comment = UNRECOGNIZED_OPERATION, ""
+        self.asked = None
         if request.command != Command.C_CANCEL_RQ:
             await self._send(command_pdu(context, response(request, status, comment)))
+        if request.command == Command.C_STORE_RQ:
+            self.writer.submit(self.reception.prepare)
 
-    async def _store(self, reception: Reception) -> tuple[int, str]:
+    async def _store(self, request: Request) -> tuple[int, str]:
         """Keep one instance; the status says what the sender can do about a failure (PS3.4 §B.2.3)."""
+        self._write()
         try:
-            await asyncio.get_running_loop().run_in_executor(self.writer, reception.finish)
+            await asyncio.get_running_loop().run_in_executor(self.writer, self.reception.finish, request)
         except RadRelayError as error:
             log.warning("an instance is not taken: %s", error.detail)
             return failure_reason(error), error.detail

@@ -1,13 +1,16 @@
-"""One data set on its way from an association into the spool, in the association's own thread."""
+"""An association's data sets on their way into the spool, in a thread of the association's own."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
 
 from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.dicom.elements import Request, file_meta
 from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.spool import Incoming
 from radrelay_ingest.statuses import Mismatch
-from radrelay_shared.errors import Invalid
+from radrelay_shared.errors import Invalid, RadRelayError
 
 
 class Reception:
@@ -16,45 +19,63 @@ class Reception:
     The first failure is kept for `finish`: the sender hears of it when it has sent all of the data set.
     """
 
-    def __init__(self, context: IngestContext, sender: Sender, request: Request, transfer_syntax_uid: str) -> None:
-        self.context, self.sender, self.request = context, sender, request
-        self.meta = file_meta(request.sop_class_uid, request.sop_instance_uid, transfer_syntax_uid)
+    def __init__(self, context: IngestContext, sender: Sender) -> None:
+        self.context, self.sender = context, sender
+        self.spare: Incoming | None = None  # made while the sender reads its next file
         self.incoming: Incoming | None = None
         self.failure: Exception | None = None
 
-    def write(self, content: memoryview) -> None:
-        if self.failure is not None:
-            return
+    def prepare(self) -> None:
+        """Have a file ready for the next data set; if that cannot be, it will be told then."""
+        if self.spare is None:
+            with suppress(RadRelayError):
+                self.spare = self.context.spool.receive()
+
+    def begin(self, request: Request, transfer_syntax_uid: str) -> None:
         try:
-            if self.incoming is None:
-                self.incoming = self.context.spool.receive()
-                self.incoming.write(self.meta)
-            self.incoming.write(content)
+            self.context.spool.check_room()
+            self.incoming, self.spare = self.spare or self.context.spool.receive(), None
+            self.incoming.write(file_meta(request.sop_class_uid, request.sop_instance_uid, transfer_syntax_uid))
         except Exception as failure:  # noqa: BLE001  `finish` raises it
             self.failure = failure
 
-    def finish(self) -> None:
+    def write(self, pieces: Sequence[memoryview]) -> None:
+        if self.incoming is None or self.failure is not None:
+            return
+        try:
+            for piece in pieces:
+                self.incoming.write(piece)
+        except Exception as failure:  # noqa: BLE001  `finish` raises it
+            self.failure = failure
+
+    def finish(self, request: Request) -> None:
         """Durable on return, or an error that says why not."""
         try:
             if self.failure is not None:
                 raise self.failure
-            if self.incoming is None:
+            if self.incoming is None or not request.has_data_set:
                 raise Invalid("the C-STORE request has no data set")
             self.context.site(self.sender.site)
             head = self.incoming.finish()
-            self._check(head)
+            check(request, head)
             self.context.keep(self.incoming, head, self.sender)
         finally:
             self.discard()
 
-    def _check(self, head: Head) -> None:
-        """Raise `Mismatch` unless the request announced the instance that came (PS3.7 §9.1.1)."""
-        announced = self.request.sop_class_uid, self.request.sop_instance_uid
-        if announced != (head.sop_class_uid, head.sop_instance_uid):
-            raise Mismatch("the data set is not of the SOP class or instance that the request names")
-
     def discard(self) -> None:
-        """Leave nothing behind, unless it was kept."""
+        """Leave nothing of this data set behind, unless it was kept."""
         if self.incoming is not None:
             self.incoming.discard()
-            self.incoming = None
+        self.incoming = self.failure = None
+
+    def close(self) -> None:
+        """Leave nothing behind at all."""
+        self.discard()
+        if self.spare is not None:
+            self.spare.discard()
+
+
+def check(request: Request, head: Head) -> None:
+    """Raise `Mismatch` unless the request announced the instance that came (PS3.7 §9.1.1)."""
+    if (request.sop_class_uid, request.sop_instance_uid) != (head.sop_class_uid, head.sop_instance_uid):
+        raise Mismatch("the data set is not of the SOP class or instance that the request names")
