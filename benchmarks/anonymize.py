@@ -26,7 +26,6 @@ from typing import Any
 
 from benchmarks.anonymize_input import Canaries, enhanced, series
 from benchmarks.figures import RESULTS, machine
-
 from radrelay_anonymize.domain import Context, Quarantined, Released, Words, release
 from radrelay_anonymize.domain.part10 import parsed
 from radrelay_anonymize.domain.rewriter import Rewritten, rewritten

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from benchmarks.figures import Figures
 from benchmarks.load import INSTANCES, Case, send
 from benchmarks.rig import Rig, SampledFleet, rig
 from benchmarks.watch import Journey, machine_cpu_seconds, spread
 from benchmarks.yardsticks import fsyncs_per_second, publishes_per_second
-from rich.console import Console
-from rich.table import Table
-
 from fleet import Fleet
 from servers import Missing
 from servers.rabbitmq import RabbitMQ

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import pydicom
+from pydicom.data import get_testdata_file
+
 from benchmarks.peers import CALLER, System, systems
 from benchmarks.yardsticks import fsyncs_per_second
-from pydicom.data import get_testdata_file
 
 RESULTS = Path(__file__).parent / "results/ingest.json"
 SLICES, SIDE = 300, 512

@@ -17,7 +17,6 @@ from typing import Any, Generic, TypeVar
 
 from benchmarks.load import RADIOLOGISTS, Case, Hospital, make_cases, read_all_day, register
 from benchmarks.watch import Journey, Meters, Observer, cpu_seconds, own_cpu_seconds
-
 from fleet import NAMES, Backends, Fleet
 from radrelay_ingest.domain.keys import study_key
 from radrelay_shared.security import Role

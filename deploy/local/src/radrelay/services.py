@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from radrelay_anonymize.main import SERVICE as ANONYMIZE
-
 from radrelay_assignment.main import SERVICE as ASSIGNMENT
 from radrelay_ingest.main import SERVICE as INGEST
 from radrelay_notification.main import SERVICE as NOTIFICATION

@@ -47,7 +47,7 @@ def read(data: bytes) -> FileDataset:
             raise Invalid(f"the DICOM file cannot be parsed ({type(error).__name__})") from None
         if _is_cut(dataset):
             raise Invalid("the DICOM file is truncated")
-    if dataset.file_meta.get("TransferSyntaxUID") not in UID_dictionary:
+    if str(dataset.file_meta.get("TransferSyntaxUID")) not in UID_dictionary:
         raise Invalid("the DICOM file names no known transfer syntax")
     return dataset
 
