@@ -10,6 +10,7 @@ import pytest
 from radrelay_ingest.domain.fhir import read_order
 from radrelay_ingest.domain.keys import order_key, study_key
 from radrelay_ingest.domain.orders import Order, Patient, Request, match, place
+from radrelay_ingest.domain.vocabulary import modality
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
 
@@ -177,3 +178,16 @@ def test_keys_depend_on_the_secret_and_on_nothing_else() -> None:
     assert study_key(b"secret", "bozeman", "1.2.3") == "st-72mdofatmlvlcs5djho7iinm35gkewsv"
     assert study_key(b"other", "bozeman", "1.2.3") != study_key(b"secret", "bozeman", "1.2.3")
     assert study_key(b"secret", "bozeman", "1.2.3") != order_key(b"secret", "bozeman", "1.2.3")
+
+
+def test_only_codes_of_public_systems_leave_with_an_event() -> None:
+    coding = [
+        {"system": "urn:clinic:local", "code": "DOE-JANE-1980"},
+        {"system": "http://loinc.org", "code": "30799-1"},
+    ]
+    assert read_order(with_(code={"coding": coding})).procedure == "30799-1"
+    assert read_order(with_(code={"coding": coding[:1]})).procedure is None
+
+
+def test_a_modality_that_dicom_does_not_define_is_other() -> None:
+    assert [modality(said) for said in ("CT", "JANE DOE", "")] == ["CT", "OT", "OT"]

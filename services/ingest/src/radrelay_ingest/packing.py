@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.studies import Arrival, Harvest, Head, Study
+from radrelay_ingest.domain.vocabulary import modality
 from radrelay_ingest.instance import read_head
 from radrelay_ingest.spool import Spooled
 from radrelay_shared.errors import Unreachable
@@ -51,7 +52,7 @@ async def bring_in(context: IngestContext, arrival: Arrival, files: Sequence[Spo
         manifest=manifest_key(arrival.study, batch),
         instances=len(new),
         size=manifest.total_bytes,
-        modalities=tuple(sorted({each.head.modality for each in new if each.head.modality})),
+        modalities=tuple(sorted({modality(each.head.modality) for each in new if each.head.modality})),
         patient_ids=frozenset(each.head.patient_id for each in new if each.head.patient_id),
         conflicts=len(conflicts),
     )

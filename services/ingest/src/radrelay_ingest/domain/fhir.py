@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from radrelay_ingest.domain.orders import Patient, Request
+from radrelay_ingest.domain.vocabulary import CODE_SYSTEMS, MODALITIES
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
 
@@ -122,12 +123,14 @@ def _name(name: Json) -> str | None:
 def _modality(request: Json) -> str | None:
     concepts = [*_list(request, "orderDetail"), request.get("code")]
     codings = [coding for concept in concepts for coding in _codings(concept)]
-    return next((_shaped(each.get("code")) for each in codings if each.get("system") == DICOM_CODES), None)
+    said = (each.get("code") for each in codings if each.get("system") == DICOM_CODES)
+    return next((code for code in said if code in MODALITIES), None)
 
 
 def _code(concept: Any) -> str | None:
-    """The first coding's code that is shaped like one."""
-    return next(filter(None, (_shaped(coding.get("code")) for coding in _codings(concept))), None)
+    """The first code of a public system that is shaped like one."""
+    public = (coding.get("code") for coding in _codings(concept) if coding.get("system") in CODE_SYSTEMS)
+    return next(filter(None, map(_shaped, public)), None)
 
 
 def _shaped(code: Any) -> str | None:
