@@ -40,7 +40,7 @@ class Sampler:
     def _look(self, _: int, interrupted: FrameType | None) -> None:
         frames = sys._current_frames()  # noqa: SLF001  there is no other way to see all threads
         looks = []
-        for thread in threading.enumerate():
+        for thread in list(threading._active.values()):  # type: ignore[attr-defined]  # noqa: SLF001  enumerate() takes a lock that the interrupted code may hold
             frame = interrupted if thread is threading.main_thread() else frames.get(thread.ident or 0)
             if frame is not None and thread.native_id:
                 looks.append((thread.name, self._since(thread.native_id), stack(frame)))
