@@ -81,6 +81,26 @@ def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
+async def test_what_a_radiologist_does_later_stays_in_the_studys_trace_and_names_the_request(
+    pipeline: list[Runtime], exporter: InMemorySpanExporter
+) -> None:
+    first, second, _ = pipeline
+    with first.telemetry.span("C-STORE", SpanKind.SERVER):
+        await first.context.store.change(Note, "st-1", lambda _: told(ORDER))
+    await first.relay.idle()
+    await second.relay.idle()
+    exporter_before = len(exporter.get_finished_spans())
+    with second.telemetry.span("POST sign", SpanKind.SERVER):
+        await second.context.store.change(Note, "st-1", lambda _: told(STRANDED))
+    await second.relay.idle()
+
+    earlier = exporter.get_finished_spans()[:exporter_before]
+    later = {span.name: span for span in exporter.get_finished_spans()[exporter_before:]}
+    request, sending = later["POST sign"], later[f"send radrelay.events:{STRANDS}"]
+    assert sending.context.trace_id == earlier[0].context.trace_id != request.context.trace_id
+    assert [link.context.span_id for link in sending.links] == [request.context.span_id]
+
+
 async def test_one_trace_leads_from_the_door_through_every_service(
     pipeline: list[Runtime], exporter: InMemorySpanExporter
 ) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from radrelay_shared.errors import Conflict
 from radrelay_shared.events import Envelope, Event, wrap
-from radrelay_shared.ports import Document, Documents, Index, Where
+from radrelay_shared.ports import CAUSE, Document, Documents, Index, Where
 
 CONFLICT_RETRIES = 20
 
@@ -24,6 +24,8 @@ class Aggregate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     collection: ClassVar[str]
     indexes: ClassVar[tuple[Index, ...]] = ()
+
+    trace: str | None = Field(None, repr=False)  # of the last event that changed it; kept by `Store`
 
 
 class Part(BaseModel):
@@ -86,31 +88,36 @@ class Store:
             if decision is None:
                 return current
             try:
-                await self._save(key, decision, found, because)
+                return await self._save(key, decision, found, because)
             except Conflict:
                 continue
-            return decision.state
         raise Conflict(f"{kind.collection}/{key} is written by others all the time; the change is tried again later")
 
     async def _save(
         self, key: str, decision: Decision[S], found: Document | None, because: Envelope[Event] | None
-    ) -> None:
-        revision = found.revision if found else 0
-        traceparent = current_traceparent()
+    ) -> S:
+        """What follows from an event continues its trace; what a person or a clock caused, that of its document."""
+        revision, here, state = found.revision if found else 0, current_traceparent(), decision.state
+        if because:
+            state = state.model_copy(update={"trace": here or because.traceparent})
+        trace = here if same_trace(here, state.trace) else state.trace or here
+        cause = {CAUSE: here} if here and here != trace else {}
         outgoing = [
-            wrap(event, service=self.service, at=self.clock(), sequence=revision + 1, traceparent=traceparent).message
+            wrap(event, service=self.service, at=self.clock(), sequence=revision + 1, traceparent=trace).message
             for event in decision.events
         ]
+        outgoing = [replace(message, headers={**message.headers, **cause}) for message in outgoing]
         await self.documents.save(
-            decision.state.collection,
+            state.collection,
             key,
-            decision.state.model_dump(mode="json"),
+            state.model_dump(mode="json"),
             revision=revision,
             outgoing=outgoing,
             seen=because.id if because else None,
         )
         if outgoing:
             self.nudge()
+        return state
 
     async def handled(self, kind: type[S], key: str, envelope: Envelope[Event]) -> bool:
         """Whether the event already had its effect on the document, so that costly work need not be done again."""
@@ -135,6 +142,11 @@ class Store:
             kind.collection, where, sort=sort, descending=descending, limit=limit, offset=offset
         )
         return [kind.model_validate(document.state) for document in found]
+
+
+def same_trace(one: str | None, other: str | None) -> bool:
+    """Whether two traceparents (W3C Trace Context §3.2) name one trace."""
+    return bool(one and other) and str(one).split("-")[1] == str(other).split("-")[1]
 
 
 def current_traceparent() -> str | None:

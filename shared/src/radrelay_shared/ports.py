@@ -16,6 +16,9 @@ State = dict[str, Any]  # JSON: str, int, float, bool, None, list, dict
 # ── Bus ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+CAUSE = "cause"  # a message's header: the span, of another trace, in which a person or a clock caused it
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One event on its way: the encoded CloudEvent and what the bus needs to route it."""

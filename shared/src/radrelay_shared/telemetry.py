@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, get_cu
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from radrelay_shared.errors import RadRelayError
-from radrelay_shared.ports import Message
+from radrelay_shared.ports import CAUSE, Message
 
 EXCHANGE = "radrelay.events"
 PROPAGATOR = TraceContextTextMapPropagator()
@@ -68,12 +68,16 @@ class Telemetry:
 
     @contextmanager
     def send(self, message: Message) -> Iterator[dict[str, str]]:
-        """A measured PRODUCER span in the event's own trace; yields the headers that carry it to the consumer."""
+        """A measured PRODUCER span in the event's own trace; yields the headers that carry it to the consumer.
+
+        It links to the request of a person, or the step of a clock, that caused the event.
+        """
         headers, attributes = dict(message.headers), destination_attributes(message, "send")
+        links = origin_of({"traceparent": headers.pop(CAUSE, "")})
         name = f"send {attributes['messaging.destination.name']}"
         with (
             measured(self.sent, self.sending, attributes),
-            self.span(name, SpanKind.PRODUCER, PROPAGATOR.extract(headers)) as span,
+            self.span(name, SpanKind.PRODUCER, PROPAGATOR.extract(headers), links) as span,
         ):
             span.set_attributes({**attributes, **message_attributes(message)})
             PROPAGATOR.inject(headers)
@@ -88,11 +92,9 @@ class Telemetry:
         attributes = destination_attributes(message, "process", queue)
         name = f"process {attributes['messaging.destination.name']}"
         parent = PROPAGATOR.extract(dict(message.headers))
-        origin = get_current_span(parent).get_span_context()
-        links = [Link(origin)] if origin.is_valid else []
         with (
             measured(self.consumed, self.processing, attributes),
-            self.span(name, SpanKind.CONSUMER, parent, links) as span,
+            self.span(name, SpanKind.CONSUMER, parent, origin_of(message.headers)) as span,
         ):
             span.set_attributes({**attributes, **message_attributes(message)})
 
@@ -125,6 +127,12 @@ class Telemetry:
         self.traces.force_flush(3_000)
         self.traces.shutdown()
         self.metrics.shutdown(timeout_millis=3_000)
+
+
+def origin_of(headers: Mapping[str, str]) -> list[Link]:
+    """A link to the span that a `traceparent` names, if it names one."""
+    origin = get_current_span(PROPAGATOR.extract(dict(headers), Context())).get_span_context()
+    return [Link(origin)] if origin.is_valid else []
 
 
 def mark_failed(span: Span, kind: str) -> None:

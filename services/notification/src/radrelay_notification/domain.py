@@ -99,7 +99,6 @@ class Delivery(Aggregate):
     version: int = 0
     content: str | None = None
     sha256: str | None = None
-    traceparent: str | None = None  # of the event, so that each attempt belongs to the study's trace
     notes: tuple[str, ...] = ()  # reasons, for messages that are not reports
     state: State = State.PENDING
     attempts: tuple[Attempt, ...] = ()
@@ -122,9 +121,7 @@ def webhook_id(subject: str, kind: str, version: int, endpoint: str) -> str:
     return f"msg_{digest[:32]}"
 
 
-def new_delivery(
-    event: Event, occurred_at: datetime, endpoint: Endpoint, *, version: int = 0, traceparent: str | None = None
-) -> Delivery:
+def new_delivery(event: Event, occurred_at: datetime, endpoint: Endpoint, *, version: int = 0) -> Delivery:
     """The delivery of this event to this endpoint, due at once."""
     kind = webhook_type(event.type)
     report = event if isinstance(event, Report) else None
@@ -140,7 +137,6 @@ def new_delivery(
         version=version,
         content=report.content if report else None,
         sha256=report.sha256 if report else None,
-        traceparent=traceparent,
         notes=tuple(getattr(event, "reasons", ())),
         next_at=moment(occurred_at),
     )

@@ -7,7 +7,6 @@ from functools import partial
 from radrelay_notification import domain
 from radrelay_notification.domain import Delivery, Endpoint
 from radrelay_notification.sender import NotificationContext
-from radrelay_shared.aggregate import current_traceparent
 from radrelay_shared.events import AssignmentStranded, Envelope, Event, Report, StudyQuarantined
 from radrelay_shared.ports import Eq
 
@@ -31,7 +30,6 @@ async def queue(envelope: Envelope[Event], context: NotificationContext, *, vers
     """Idempotent: a delivery's id follows from the event, so a second delivery of it changes nothing."""
     where = (Eq("site", envelope.site), Eq("disabled", None))
     for endpoint in await context.store.find(Endpoint, where, limit=1000):
-        trace = current_traceparent()
-        new = domain.new_delivery(envelope.data, envelope.time, endpoint, version=version, traceparent=trace)
-        await context.store.change(Delivery, new.id, partial(domain.queued, new=new))
+        new = domain.new_delivery(envelope.data, envelope.time, endpoint, version=version)
+        await context.store.change(Delivery, new.id, partial(domain.queued, new=new), because=envelope)
     context.wake.set()

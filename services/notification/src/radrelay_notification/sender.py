@@ -113,7 +113,7 @@ async def attempt(delivery: Delivery, context: NotificationContext) -> None:
     taken = await context.store.change(Delivery, delivery.id, partial(domain.taken, now=now, until=until))
     if taken is None or taken.next_at != domain.moment(until):
         return
-    parent = PROPAGATOR.extract({"traceparent": taken.traceparent}) if taken.traceparent else None
+    parent = PROPAGATOR.extract({"traceparent": taken.trace}) if taken.trace else None
     with context.telemetry.span(f"deliver {taken.type}", parent=parent):
         endpoint = await context.store.read(Endpoint, taken.endpoint)
         if endpoint is None or endpoint.disabled:
