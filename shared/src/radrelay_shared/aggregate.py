@@ -97,10 +97,11 @@ class Store:
         self, key: str, decision: Decision[S], found: Document | None, because: Envelope[Event] | None
     ) -> S:
         """What follows from an event continues its trace; what a person or a clock caused, that of its document."""
-        revision, here, state = found.revision if found else 0, current_traceparent(), decision.state
-        if because:
-            state = state.model_copy(update={"trace": here or because.traceparent})
-        trace = here if same_trace(here, state.trace) else state.trace or here
+        revision, here = found.revision if found else 0, current_traceparent()
+        remembered = found.state.get("trace") if found else None
+        known = (here or because.traceparent) if because else remembered
+        state = decision.state.model_copy(update={"trace": known})
+        trace = here if same_trace(here, known) else known or here
         cause = {CAUSE: here} if here and here != trace else {}
         outgoing = [
             wrap(event, service=self.service, at=self.clock(), sequence=revision + 1, traceparent=trace).message
