@@ -29,7 +29,7 @@ fix: $(STAMP)             ## what the tools can mend by themselves
 	$(BIN)/ruff check --fix .
 
 servers:                  ## RabbitMQ and dcmtk from Debian; the others come from PyPI with .venv
-	@missing=""; for package in $(APT); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	@missing=""; for package in $(APT); do dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && apt-get update -qq && \
 	   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
