@@ -25,7 +25,7 @@ class Aggregate(BaseModel):
     collection: ClassVar[str]
     indexes: ClassVar[tuple[Index, ...]] = ()
 
-    trace: str | None = Field(None, repr=False)  # of the last event that changed it; kept by `Store`
+    trace: str | None = Field(None, exclude=True)  # of the last event that changed it; kept by `Store`, shown to nobody
 
 
 class Part(BaseModel):
@@ -111,7 +111,7 @@ class Store:
         await self.documents.save(
             state.collection,
             key,
-            state.model_dump(mode="json"),
+            state.model_dump(mode="json") | {"trace": known},
             revision=revision,
             outgoing=outgoing,
             seen=because.id if because else None,

@@ -131,7 +131,7 @@ async def get_study(study: StudyKey, context: IngestDep, caller: Viewer) -> dict
 def _under_way(context: IngestContext) -> dict[Key, str]:
     """The studies in the spool, and whose they are."""
     found = {}
-    for study in sorted(context.spool.claimed() | context.spool.waiting().keys()):
+    for study in sorted(context.spool.waiting().keys() | context.spool.claimed()):  # in the order in which they move
         with suppress(FileNotFoundError):  # it was sealed this moment
             found[study] = context.spool.arrival(study).site
     return found

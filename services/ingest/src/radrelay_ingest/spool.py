@@ -133,9 +133,11 @@ class Spool:
         return {each.name for each in self.sealing.iterdir()}
 
     def arrival(self, study: Key) -> Arrival:
-        """What was known when the study's batch began, open or being sealed."""
-        folder = self.sealing if (self.sealing / study).exists() else self.open_
-        return Arrival.model_validate_json((folder / study / ARRIVAL).read_bytes())
+        """What was known when the study's batch began, being sealed or open; `FileNotFoundError` if it is neither."""
+        for folder in (self.sealing, self.open_, self.sealing):  # it may move from open to sealing while we look
+            with suppress(FileNotFoundError):
+                return Arrival.model_validate_json((folder / study / ARRIVAL).read_bytes())
+        raise FileNotFoundError(study)
 
     def claim(self, study: Key) -> None:
         """Close the open batch: instances from now on begin the next one. The last batch must have been dropped."""

@@ -28,7 +28,7 @@ StudyKey = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9-]+$")]
 async def report(study: StudyKey, caller: Reader, context: Ctx) -> dict[str, Any]:
     """The report's draft, versions and deliveries; a draft only for its writer."""
     case = await visible(study, caller, context)
-    hidden = {"assignment_sequence", "trace"} | (set() if case.holder == caller.subject else {"draft"})
+    hidden = {"assignment_sequence"} | (set() if case.holder == caller.subject else {"draft"})
     return case.model_dump(mode="json", exclude=hidden)
 
 
