@@ -7,26 +7,23 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import JSONResponse
 
+from radrelay_ingest.callers import ActingSite, IngestDep, Viewer
 from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.domain.sites import REGISTER, Site, SiteName, Sites, register
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.orders import take_order
 from radrelay_ingest.stow import Store, boundary_of
 from radrelay_shared.aggregate import current_traceparent
-from radrelay_shared.errors import Invalid, NotFound
+from radrelay_shared.errors import NotFound
 from radrelay_shared.events import Key
-from radrelay_shared.http import context_of
 from radrelay_shared.ports import In
-from radrelay_shared.security import EVERY_SITE, Operator, Principal, Role, require
+from radrelay_shared.security import EVERY_SITE, Operator
 
 router = APIRouter(prefix="/ingest", tags=["ingest"])
 
-IngestDep = Annotated[IngestContext, Depends(context_of)]
-Machine = Annotated[Principal, require(Role.SITE)]
-Viewer = Annotated[Principal, require(Role.SITE, Role.ASSISTANT, Role.OPERATOR)]
 StudyKey = Annotated[str, Path(pattern=r"^st-[a-z2-7]{1,64}$")]
 StudyUid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
 FhirJson = Annotated[dict[str, Any], Body(media_type="application/fhir+json")]
@@ -36,22 +33,6 @@ MULTIPART = {
         "content": {'multipart/related; type="application/dicom"': {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-
-
-async def acting_site(
-    caller: Machine, context: IngestDep, x_radrelay_site: Annotated[str | None, Header()] = None
-) -> str:
-    """The registered site that a machine acts for: its only one, or the one it names."""
-    site = x_radrelay_site or (next(iter(caller.sites)) if len(caller.sites) == 1 else EVERY_SITE)
-    if site == EVERY_SITE:
-        raise Invalid("say in X-RadRelay-Site for which site this is")
-    caller.must_see(site, "site")
-    await context.refresh_sites()
-    context.site(site)
-    return site
-
-
-ActingSite = Annotated[str, Depends(acting_site)]
 
 
 @router.put("/sites/{name}")

@@ -11,6 +11,7 @@ from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.settings import IngestSettings
 from radrelay_ingest.spool import Incoming, Spool
+from radrelay_ingest.uploads.shelf import Shelf
 from radrelay_shared.errors import Forbidden
 from radrelay_shared.events import Key, uuid7
 from radrelay_shared.service import Context
@@ -33,6 +34,10 @@ class IngestContext(Context[IngestSettings]):
         settings = self.settings
         self.spool = Spool(settings.spool, settings.spool_reserve_bytes, settings.max_instance_bytes)
         await asyncio.to_thread(self.spool.open)
+        self.uploads = Shelf(settings.spool / "uploads")
+        await asyncio.to_thread(self.uploads.open)
+        self.uploaded = asyncio.Event()  # an upload became whole
+        self.uploading: set[str] = set()  # uploads that somebody works on
         await self.refresh_sites()
 
     async def close(self) -> None:
@@ -51,10 +56,11 @@ class IngestContext(Context[IngestSettings]):
     def order_key(self, site: str, accession_number: str) -> Key:
         return order_key(self._secret, site, accession_number)
 
-    def keep(self, incoming: Incoming, head: Head, sender: Sender) -> None:
+    def keep(self, incoming: Incoming, head: Head, sender: Sender) -> Key:
         """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads."""
         study = study_key(self._secret, sender.site, head.study_instance_uid)
         incoming.keep(head, study, lambda: self._arrival(head, sender, study))
+        return study
 
     def _arrival(self, head: Head, sender: Sender, study: Key) -> Arrival:
         return Arrival(

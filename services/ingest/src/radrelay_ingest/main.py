@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from radrelay_ingest.api import router
 from radrelay_ingest.context import IngestContext
-from radrelay_ingest.dicom.listener import receive
-from radrelay_ingest.domain.orders import Order
-from radrelay_ingest.domain.sites import Sites
-from radrelay_ingest.domain.studies import Study
-from radrelay_ingest.sealer import seal
+from radrelay_ingest.domain import AGGREGATES
+from radrelay_ingest.entrances import ROUTERS, STREAMS, TASKS
 from radrelay_ingest.settings import IngestSettings
+from radrelay_ingest.uploads.protocol import speaking
 from radrelay_shared.events import OrderReceived, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.service import Service, run
 
@@ -18,10 +15,11 @@ SERVICE = Service(
     paths=("/ingest",),
     settings=IngestSettings,
     context=IngestContext,
-    aggregates=(Sites, Order, Study),
-    routers=(router,),
-    tasks=(receive, seal),
-    streams=("/ingest/dicom-web",),
+    aggregates=AGGREGATES,
+    routers=ROUTERS,
+    tasks=TASKS,
+    streams=STREAMS,
+    middleware=speaking,
 )
 
 

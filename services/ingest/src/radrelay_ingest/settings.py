@@ -25,5 +25,8 @@ class IngestSettings(ServiceSettings):
     dicom_timeout: float = 60  # seconds without a byte on an association
 
     stow_timeout: float = 60  # seconds without a byte of a request's body
+    max_upload_bytes: int = 64 << 30  # of one resumable upload
+    upload_hours: float = Field(168, gt=0)  # without a byte, after which an unfinished upload is forgotten
+    upload_sweep_seconds: float = Field(10, gt=0)  # how often uploads that failed to unpack are tried again
     sweep_seconds: float = 0.5  # how often quiet studies are looked for
     seal_at_once: int = Field(4, ge=1)

@@ -11,26 +11,25 @@ while a batch is sealed open the next one. All calls block on the disk and may c
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkstemp
 
+from radrelay_ingest.disk import sync_folder, translated, write_durably
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.instance import read_head
 from radrelay_shared.errors import Full, TooLarge, Unreachable
 from radrelay_shared.events import Key
 
 ARRIVAL = "arrival.json"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 UID_HASH = 32  # hex digits of the SOP Instance UID's hash in a file name
 
 
@@ -75,7 +74,7 @@ class Spool:
         for each in self.sealing.iterdir():
             with suppress(OSError):  # only those that were dropped but for the folder itself are empty
                 each.rmdir()
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def close(self) -> None:
         os.close(self.lock)
@@ -86,10 +85,10 @@ class Spool:
         with translated():
             return Incoming(self)
 
-    def check_room(self) -> None:
-        """Raise `Full` while the disk has no room to spare."""
+    def check_room(self, size: int = 0) -> None:
+        """Raise `Full` while the disk has no room to spare for so many bytes."""
         with translated():
-            if shutil.disk_usage(self.folder).free < self.reserve_bytes:
+            if shutil.disk_usage(self.folder).free < self.reserve_bytes + size:
                 raise Full("the spool's disk is at its reserve; sealing makes room, then sending works again")
 
     def keep(self, file: Path, head: Head, sha256: str, study: Key, arrival: Callable[[], Arrival]) -> None:
@@ -114,10 +113,10 @@ class Spool:
         if not folder.exists():
             fresh = self.incoming / study
             fresh.mkdir(exist_ok=True)
-            _write(fresh / ARRIVAL, arrival().model_dump_json().encode())
-            _sync_folder(fresh)
+            write_durably(fresh / ARRIVAL, arrival().model_dump_json().encode())
+            sync_folder(fresh)
             fresh.rename(folder)
-            _sync_folder(self.open_)
+            sync_folder(self.open_)
         return folder
 
     def waiting(self) -> dict[Key, datetime]:
@@ -143,8 +142,8 @@ class Spool:
         """Close the open batch: instances from now on begin the next one. The last batch must have been dropped."""
         with self.moving:
             (self.open_ / study).rename(self.sealing / study)
-        _sync_folder(self.sealing)
-        _sync_folder(self.open_)
+        sync_folder(self.sealing)
+        sync_folder(self.open_)
 
     def batch(self, study: Key) -> list[Spooled]:
         """The claimed instances, in the order they came."""
@@ -159,7 +158,7 @@ class Spool:
             each.path.unlink()
         (folder / ARRIVAL).unlink(missing_ok=True)
         folder.rmdir()
-        _sync_folder(self.sealing)
+        sync_folder(self.sealing)
 
 
 class Incoming:
@@ -198,29 +197,3 @@ class Incoming:
         with suppress(OSError):
             self.file.close()
         self.path.unlink(missing_ok=True)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """A disk without room is `Full`: senders come again, and sealing makes room meanwhile."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise Full("the spool's disk is full; sealing makes room, then sending works again") from error
-        raise Unreachable(f"the spool's disk fails ({errno.errorcode.get(error.errno or 0, 'EIO')})") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

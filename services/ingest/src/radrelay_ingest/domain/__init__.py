@@ -1,1 +1,7 @@
 """Sites, orders and studies at the front door: what belongs together, and when it is whole. Pure rules."""
+
+from radrelay_ingest.domain.orders import Order
+from radrelay_ingest.domain.sites import Sites
+from radrelay_ingest.domain.studies import Study
+
+AGGREGATES = (Sites, Order, Study)

@@ -1,0 +1,41 @@
+"""What the disk must have before anything is acknowledged. All of it blocks, for threads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from radrelay_shared.errors import Full, Unreachable
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """A disk without room is `Full`: senders come again, and sealing makes room meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise Full("the spool's disk is full; sealing makes room, then sending works again") from error
+        raise Unreachable(f"the spool's disk fails ({errno.errorcode.get(error.errno or 0, 'EIO')})") from error
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """A new file with this content, on stable storage; its name is so once its folder is synced."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in the folder to stable storage."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

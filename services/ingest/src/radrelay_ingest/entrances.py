@@ -1,0 +1,13 @@
+"""Everything that comes in comes in here: what is routed to ingest over HTTP, and what runs beside it."""
+
+from __future__ import annotations
+
+from radrelay_ingest.api import router
+from radrelay_ingest.dicom.listener import receive
+from radrelay_ingest.sealer import seal
+from radrelay_ingest.uploads.api import router as uploads
+from radrelay_ingest.uploads.unpacking import unpack
+
+ROUTERS = (router, uploads)
+STREAMS = ("/ingest/dicom-web", "/ingest/uploads")  # bodies of any length, bounded piece by piece
+TASKS = (receive, seal, unpack)
