@@ -20,8 +20,8 @@ from pydicom.dataset import Dataset
 
 from radrelay_shared.events import StudyAnonymized
 from radrelay_shared.security import Role
-from radrelay_shared.service import Runtime, http_server
-from radrelay_shared.testing import Downstream, client, deliver
+from radrelay_shared.service import Runtime
+from radrelay_shared.testing import Downstream, client, deliver, served
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 EXPLICIT, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
@@ -32,20 +32,11 @@ Image = Callable[..., Dataset]
 
 
 @asynccontextmanager
-async def served(runtime: Runtime) -> AsyncIterator[DICOMwebClient]:
-    """The service on a free loopback port, and a client with an API key for it."""
-    server = http_server(runtime.app, runtime.settings.model_copy(update={"http_port": 0}))
-    serving = asyncio.create_task(server.serve())
-    try:
-        async with asyncio.timeout(SECONDS):
-            while not server.started:
-                await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
+async def dicomweb(runtime: Runtime) -> AsyncIterator[DICOMwebClient]:
+    """A client with an API key of the service over a real connection."""
+    async with served(runtime) as address:
         key = client(runtime, Role.MODEL, sites=("clinic-a",)).headers["authorization"]
-        yield DICOMwebClient(f"http://127.0.0.1:{port}/dicom-web", headers={"Authorization": key})
-    finally:
-        server.should_exit = True
-        await serving
+        yield DICOMwebClient(f"{address}/dicom-web", headers={"Authorization": key})
 
 
 async def call(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -65,7 +56,7 @@ async def pacs(storage: Running, pack: Pack, image: Image) -> AsyncIterator[DICO
         image("test-SR.dcm", 1, series=3, **patient),
     ]
     await deliver(runtime, await pack(runtime, images))
-    async with served(runtime) as found:
+    async with dicomweb(runtime) as found:
         yield found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,9 +16,10 @@ from radrelay_shared.aggregate import Clock, utc_now
 from radrelay_shared.events import Envelope, Event, unwrap, wrap
 from radrelay_shared.ports import Ack, Delivery, Verdict
 from radrelay_shared.security import Role, new_api_key
-from radrelay_shared.service import Runtime, Service
+from radrelay_shared.service import Runtime, Service, http_server
 
 E = TypeVar("E", bound=Event)
+SERVED_SECONDS = 30
 
 
 class Downstream:
@@ -64,6 +66,21 @@ async def running(
     finally:
         await runtime.stop()
         await bus.close()
+
+
+@asynccontextmanager
+async def served(runtime: Runtime) -> AsyncIterator[str]:
+    """The service over real connections: the address of its HTTP server on a free loopback port."""
+    server = http_server(runtime.app, runtime.settings.model_copy(update={"http_port": 0}))
+    serving = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(SERVED_SECONDS):
+            while not server.started:  # noqa: ASYNC110  uvicorn has a flag, no event
+                await asyncio.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
 
 
 async def deliver(runtime: Runtime, event: Event) -> None:
