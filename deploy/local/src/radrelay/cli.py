@@ -14,11 +14,12 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from radrelay import demo as demonstration
 from radrelay import doctor as checks
-from radrelay import register, send
+from radrelay import register, send, upload
 from radrelay.client import Client, Problem
 from radrelay.keys import Keys
 from radrelay.platform import Platform
@@ -187,6 +188,42 @@ def send_command(
         raise typer.Exit(1)
 
 
+@app.command(name="upload")
+def upload_command(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
+    site: Annotated[str, typer.Option(help="The clinic whose studies these are.")],
+    sign: Annotated[
+        Path | None, typer.Option(exists=True, help="The clinic's Ed25519 key (PEM): signs a manifest of each study.")
+    ] = None,
+    data: Folder = HERE,
+    url: Url = LOCAL,
+    token: Token = None,
+) -> None:
+    """Upload DICOM files over a weak link; run again, it goes on where it broke off. Exit 0 only if all arrived."""
+    caller = Client(url, token or local_token(data, Role.SITE, site, timedelta(days=1)))
+
+    async def run() -> int:
+        found = await asyncio.to_thread(lambda: list(upload.found_in(send.files_below(paths))))
+        archive = await asyncio.to_thread(upload.zipped, found, data / "uploads")
+        for manifest in upload.manifests(found, sign) if sign else []:
+            await caller.call(
+                "POST", upload.MANIFESTS, content=manifest, headers={"X-RadRelay-Site": site} | upload.JOSE
+            )
+        headers = {"Authorization": f"Bearer {caller.token}", "X-RadRelay-Site": site}
+        with Progress(console=errors, transient=True) as bar:
+            shown = partial(bar.update, bar.add_task("uploading"))
+            place = await asyncio.to_thread(upload.send, archive, url, headers, shown)
+        outcome = await upload.outcome_of(caller, place)
+        for failure in outcome["failures"]:
+            errors.print(f"{found[failure['entry'] - 1].file.name}: {failure['reason']}", markup=False, soft_wrap=True)
+        console.print(f"{outcome['stored']} stored, {outcome['failed']} not")
+        upload.forget(archive)
+        return int(outcome["failed"])
+
+    if tell(run):
+        raise typer.Exit(1)
+
+
 @app.command()
 def status(data: Folder = HERE, url: Url = LOCAL, token: Token = None) -> None:
     """Show the newest studies and how far each has come (on an all-in-one)."""
@@ -236,8 +273,14 @@ def doctor(data: Folder = HERE, url: Url = LOCAL) -> None:
 
 def operator(data: Path, url: str, token: str | None) -> Client:
     """The caller of this command: whoever the token says, or an operator by the local keys."""
+    return Client(url, token or local_token(data, Role.OPERATOR, "*", timedelta(minutes=5)))
+
+
+def local_token(data: Path, role: Role, site: str, lasts: timedelta) -> str:
+    """A token of the local issuer for this command."""
 
     async def make() -> str:
-        return Keys(data / "keys").token("operator", {Role.OPERATOR}, {"*"}, timedelta(minutes=5))
+        return Keys(data / "keys").token(str(role), {role}, {site}, lasts)
 
-    return Client(url, token or tell(make))
+    found: str = tell(make)
+    return found
