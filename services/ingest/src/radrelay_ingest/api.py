@@ -14,6 +14,7 @@ from radrelay_ingest.callers import ActingSite, IngestDep, Viewer
 from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.domain.sites import REGISTER, Site, SiteName, Sites, register
 from radrelay_ingest.domain.studies import Study
+from radrelay_ingest.manifests import take_manifest
 from radrelay_ingest.orders import take_order
 from radrelay_ingest.stow import Store, boundary_of
 from radrelay_shared.aggregate import current_traceparent
@@ -33,6 +34,8 @@ MULTIPART = {
         "content": {'multipart/related; type="application/dicom"': {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+
+JOSE = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}
 
 
 @router.put("/sites/{name}")
@@ -68,6 +71,13 @@ async def _store(request: Request, context: IngestContext, site: str, study_inst
     store = Store(context, Sender(site, current_traceparent()), study_instance_uid)
     outcome = await store.run(aiter(request.stream()), boundary)
     return JSONResponse(outcome.dicom_json, outcome.status, media_type="application/dicom+json")
+
+
+@router.post("/manifests", status_code=202, openapi_extra=JOSE)
+async def post_manifest(request: Request, context: IngestDep, site: ActingSite) -> dict[str, Any]:
+    """Say what a study consists of, in a JWS (RFC 7515, EdDSA) by a key of the site's: it is whole once all is here."""
+    study, manifest = await take_manifest(context, site, aiter(request.stream()))
+    return {"study": study, "instances": manifest.count}
 
 
 @router.post("/fhir", status_code=202)

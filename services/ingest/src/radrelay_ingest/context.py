@@ -56,9 +56,12 @@ class IngestContext(Context[IngestSettings]):
     def order_key(self, site: str, accession_number: str) -> Key:
         return order_key(self._secret, site, accession_number)
 
+    def study_key(self, site: str, study_instance_uid: str) -> Key:
+        return study_key(self._secret, site, study_instance_uid)
+
     def keep(self, incoming: Incoming, head: Head, sender: Sender) -> Key:
         """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads."""
-        study = study_key(self._secret, sender.site, head.study_instance_uid)
+        study = self.study_key(sender.site, head.study_instance_uid)
         incoming.keep(head, study, lambda: self._arrival(head, sender, study))
         return study
 

@@ -9,5 +9,5 @@ from radrelay_ingest.uploads.api import router as uploads
 from radrelay_ingest.uploads.unpacking import unpack
 
 ROUTERS = (router, uploads)
-STREAMS = ("/ingest/dicom-web", "/ingest/uploads")  # bodies of any length, bounded piece by piece
+STREAMS = ("/ingest/dicom-web", "/ingest/uploads", "/ingest/manifests")  # bodies of any length, bounded piece by piece
 TASKS = (receive, seal, unpack)

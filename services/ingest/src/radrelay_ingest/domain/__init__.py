@@ -1,7 +1,8 @@
 """Sites, orders and studies at the front door: what belongs together, and when it is whole. Pure rules."""
 
+from radrelay_ingest.domain.evidence import Evidence
 from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.sites import Sites
 from radrelay_ingest.domain.studies import Study
 
-AGGREGATES = (Sites, Order, Study)
+AGGREGATES = (Sites, Order, Study, Evidence)

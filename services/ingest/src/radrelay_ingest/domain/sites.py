@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -19,6 +19,16 @@ AETitle = Annotated[str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14
 Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]  # ISO 3166-1 or -2
 
 
+class PublicKey(BaseModel):
+    """An Ed25519 public key as a JSON Web Key (RFC 8037 §2)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kty: Literal["OKP"] = "OKP"
+    crv: Literal["Ed25519"] = "Ed25519"
+    x: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
 class Site(BaseModel):
     """One clinic. AE titles (PS3.5 §6.2) name it in associations; its jurisdiction is where its patients are."""
 
@@ -29,6 +39,7 @@ class Site(BaseModel):
     ae_titles: tuple[AETitle, ...] = ()
     quiet_seconds: float = Field(20, gt=0, le=86_400)
     stat_quiet_seconds: float = Field(5, gt=0, le=86_400)
+    manifest_keys: tuple[PublicKey, ...] = Field((), max_length=10)  # whose signature under a manifest counts
 
     def quiet(self, priority: Priority) -> timedelta:
         """How long nothing may have come before a study of this priority is thought whole."""
