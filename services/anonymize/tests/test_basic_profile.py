@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydicom.datadict import tag_for_keyword
 
-from radrelay_anonymize.domain.rules import KEPT_BINARY, KEPT_CODES, KEPT_TEXT, decide
-from radrelay_anonymize.domain.table import CLEANED_DESCRIPTORS, RESOLVED, SPECIAL, Action, rows
+from radrelay_anonymize.domain.profile import default
+from radrelay_anonymize.domain.rules import KEPT_BINARY, KEPT_CODES, KEPT_TEXT, actions
+from radrelay_anonymize.domain.table import CLEANED_DESCRIPTORS, RESOLVED, SPECIAL, UNLESS, Action, rows
 
 
 def test_table_has_every_row_of_edition_2026c_and_the_private_one() -> None:
@@ -72,11 +73,11 @@ def test_row_as_printed_in_ps3_15(tag: str, name: str, vr: str, basic: str, opti
     ],
 )
 def test_decision_for(tag: int, action: Action) -> None:
-    assert decide(tag) is action
+    assert actions(default())[tag] is action
 
 
 def test_every_keyword_in_the_policy_tables_is_an_attribute() -> None:
     """A misspelt keyword would silently remove what the table promises to keep."""
     kept = {keyword for keywords in KEPT_TEXT.values() for keyword in keywords}
-    for keyword in kept | KEPT_CODES | KEPT_BINARY | CLEANED_DESCRIPTORS | set(SPECIAL):
+    for keyword in kept | KEPT_CODES | KEPT_BINARY | CLEANED_DESCRIPTORS | set(SPECIAL) | set(UNLESS):
         assert tag_for_keyword(keyword) is not None, keyword

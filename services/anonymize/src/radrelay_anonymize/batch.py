@@ -11,6 +11,7 @@ from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Quarantined, Words
 from radrelay_anonymize.domain.cases import Batch
 from radrelay_anonymize.domain.identity import Identity
+from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.instance import Copy, Facts, engine_context, made_copy, who
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import StudyReceived
@@ -42,6 +43,7 @@ class Work:
     originals: Manifest
     identity: Identity
     words: Words
+    profile: Profile
     facts: list[Facts] = field(default_factory=list)  # of the series under way
     study_instance_uid: str = ""
     modalities: set[str] = field(default_factory=set)
@@ -51,7 +53,8 @@ class Work:
 
     async def run(self) -> Batch:
         """Write packs, metadata and manifest of all that may leave; count and name what may not."""
-        self.engine = engine_context(self.context.tenant_secret, self.event.site, self.identity, self.words)
+        secret, site = self.context.tenant_secret, self.event.site
+        self.engine = engine_context(secret, site, self.identity, self.words, self.profile)
         done = [await self._series(each, number) for number, each in enumerate(self.originals.series, 1)]
         series = tuple(each for each in done if each is not None)
         return Batch(
@@ -126,7 +129,7 @@ async def original_of(context: AnonymizeContext, series: PackedSeries, instance:
 
 
 async def identify(
-    context: AnonymizeContext, event: StudyReceived, originals: Manifest
+    context: AnonymizeContext, event: StudyReceived, originals: Manifest, profile: Profile
 ) -> tuple[Identity, Words] | None:
     """The batch's patient, from its first readable instance, and words of identity from every series.
 
@@ -137,7 +140,7 @@ async def identify(
         for instance in series.instances:
             async with context.room(event.priority):
                 data = await original_of(context, series, instance)
-                found = await asyncio.to_thread(who, data) if data else None
+                found = await asyncio.to_thread(who, data, profile) if data else None
             if found:
                 identity, words = identity or found[0], words | found[1]
                 break

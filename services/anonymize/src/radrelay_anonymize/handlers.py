@@ -8,8 +8,11 @@ from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Batch, Case, finished, identified
 from radrelay_anonymize.domain.identity import Identity, seal, unseal
+from radrelay_anonymize.domain.profile import Profile
 from radrelay_shared.events import Envelope, StudyReceived
 from radrelay_shared.packs import Manifest, read_manifest
+
+READING = "reading"  # the purpose for which the service de-identifies
 
 
 async def on_study_received(envelope: Envelope[StudyReceived], context: AnonymizeContext) -> None:
@@ -19,22 +22,27 @@ async def on_study_received(envelope: Envelope[StudyReceived], context: Anonymiz
         context.store.nudge()
         return
     originals = await read_manifest(context.originals, event.manifest)
-    found = await identify(context, event, originals)
+    known = await context.store.read(Case, event.study)
+    profile = (known and known.profile) or context.profiles.chosen(event.site, READING)
+    found = await identify(context, event, originals, profile)
     if found is None:
         batch = unreadable(event, originals)
     else:
         identity, words = found
-        kept = await keep(identity, event, context)
-        batch = await Work(context, event, originals, kept, words | kept.words).run()
+        kept = await keep(identity, profile, event, context)
+        batch = await Work(context, event, originals, kept, words | kept.words, profile).run()
     await context.store.change(Case, event.study, partial(finished, event=event, batch=batch), because=envelope)
 
 
-async def keep(found: Identity, event: StudyReceived, context: AnonymizeContext) -> Identity:
-    """The study's one identity, sealed in the vault before any copy is made: the first that was found there."""
+async def keep(found: Identity, profile: Profile, event: StudyReceived, context: AnonymizeContext) -> Identity:
+    """The study's one identity, sealed in the vault before any copy is made: the first that was found there.
+
+    The profile stays with it, for all batches of a study fare alike.
+    """
     known = await context.store.read(Case, event.study)
     if known is None or not known.sealed:
         sealed = seal(context.vault_key, event.study, found)
-        decide = partial(identified, study=event.study, site=event.site, sealed=sealed)
+        decide = partial(identified, study=event.study, site=event.site, sealed=sealed, profile=profile)
         known = await context.store.change(Case, event.study, decide)
     return unseal(context.vault_key, event.study, known.sealed) if known else found
 

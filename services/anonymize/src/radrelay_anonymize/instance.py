@@ -21,6 +21,7 @@ from radrelay_anonymize.domain import (
     words_of_instance,
 )
 from radrelay_anonymize.domain.identity import Identity, identity_of
+from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.domain.reading import quietly
 from radrelay_shared.errors import Invalid
 from radrelay_shared.packs import PackPart
@@ -47,16 +48,16 @@ class Copy:
     facts: Facts
 
 
-def who(data: bytes) -> tuple[Identity, Words] | None:
+def who(data: bytes, profile: Profile) -> tuple[Identity, Words] | None:
     """The patient and all words of identity of an instance; None if it cannot be read."""
     try:
         source = opened(data)
-        return identity_of(head_of(source)), words_of_instance(source)
+        return identity_of(head_of(source)), words_of_instance(source, profile)
     except Invalid:
         return None
 
 
-def engine_context(secret: bytes, site: str, identity: Identity, words: Words) -> Context:
+def engine_context(secret: bytes, site: str, identity: Identity, words: Words, profile: Profile) -> Context:
     """What the engine knows of a study's patient; `words` are those of the whole study."""
     issuer, patient = identity.whose
     return Context(
@@ -64,6 +65,7 @@ def engine_context(secret: bytes, site: str, identity: Identity, words: Words) -
         pseudonym=pseudonym(secret, site, issuer, patient),
         date_shift=date_shift(secret, site, issuer, patient),
         words=words,
+        profile=profile,
     )
 
 

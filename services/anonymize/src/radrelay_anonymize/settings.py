@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from radrelay_shared.settings import ServiceSettings
@@ -12,4 +14,5 @@ class AnonymizeSettings(ServiceSettings):
 
     tenant_secret: SecretStr = Field(min_length=16)  # UIDs, pseudonyms and date shifts follow from it; never change it
     vault_key: SecretStr  # 32 random bytes in base64
+    profiles_file: Path | None = None  # YAML: profiles of your own, and which site and purpose gets which
     at_once: int = Field(2, ge=1)  # instances in memory at a time, and as many more for STAT

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from radrelay_anonymize.domain.profile import Profile
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.events import Event, StudyAnonymized, StudyFacts, StudyQuarantined, StudyReceived
 from radrelay_shared.ports import Index
@@ -36,16 +37,17 @@ class Case(Aggregate):
     study: str
     site: str
     sealed: str = ""  # see `identity.seal`; empty until an instance could be read
+    profile: Profile | None = None  # under which all its batches are de-identified
     held: bool = False  # something of it is in quarantine
     batches: tuple[Batch, ...] = ()
 
 
-def identified(case: Case | None, study: str, site: str, sealed: str) -> Decision[Case] | None:
+def identified(case: Case | None, study: str, site: str, sealed: str, profile: Profile) -> Decision[Case] | None:
     """Keep this identity, unless there is one."""
     if case is not None and case.sealed:
         return None
     case = case or Case(study=study, site=site)
-    return Decision(case.model_copy(update={"sealed": sealed}))
+    return Decision(case.model_copy(update={"sealed": sealed, "profile": profile}))
 
 
 def finished(case: Case | None, event: StudyReceived, batch: Batch) -> Decision[Case]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
@@ -13,9 +13,11 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
 from radrelay_anonymize.domain.gate import Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
+from radrelay_anonymize.domain.profile import Option, Profile
 from radrelay_anonymize.domain.reading import DEEPEST, element, quietly, texts
-from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, decide
-from radrelay_anonymize.domain.table import PROFILE, TEXT, Action
+from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, Actions, actions, passed_on
+from radrelay_anonymize.domain.table import TEXT, Action
 from radrelay_anonymize.domain.values import Context, dummy, made
 from radrelay_anonymize.domain.words import Words, words_of
 from radrelay_shared.errors import Invalid
@@ -56,11 +58,12 @@ Outcome = Deidentified | Quarantined
 @dataclass(frozen=True, slots=True)
 class _Walk:
     context: Context
+    actions: Actions
     tally: Counter[str] = field(default_factory=Counter)
 
 
 def deidentify(dataset: FileDataset, context: Context) -> Outcome:
-    """The instance under PS3.15's Basic Profile and `PROFILE`'s options, or why that cannot be done.
+    """The instance under PS3.15's Basic Profile and the options of the context's profile, or why that cannot be done.
 
     Pure: the original stays as it is, and pixel values are passed on by reference. The words of the instance itself are
     added to the context's before any text is cleaned.
@@ -69,14 +72,14 @@ def deidentify(dataset: FileDataset, context: Context) -> Outcome:
         if reason := refusal(dataset):
             return Quarantined((reason,))
         try:
-            words = context.words | words_of(dataset)
-            walk = _Walk(replace(context, words=words))
+            known = context.knowing(words_of(dataset, passed_on(context.profile)))
+            walk = _Walk(known, actions(context.profile))
             copied = _copied(dataset, walk, depth=0)
         except Invalid:
             return Quarantined(("nested-too-deeply",))
         pixels = pixel_state(dataset)
-        sign(copied, original_annotation=dataset.get("BurnedInAnnotation"), pixels=pixels)
-        return Deidentified(_as_file(copied, dataset), words, pixels, dict(walk.tally))
+        sign(copied, context.profile, original_annotation=dataset.get("BurnedInAnnotation"), pixels=pixels)
+        return Deidentified(_as_file(copied, dataset), known.words, pixels, dict(walk.tally))
 
 
 def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
@@ -84,7 +87,7 @@ def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
         raise Invalid("sequences are nested too deeply")
     target = Dataset()
     for tag in source.keys():  # noqa: SIM118  a Dataset iterates over elements, parsing them
-        action = decide(int(tag))
+        action = _action(source, int(tag), walk)
         walk.tally[action.value] += 1
         if action is Action.REMOVE:
             continue
@@ -93,6 +96,16 @@ def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
     if _concept(source) in IDENTITY_CONCEPTS and "TextValue" in target:
         target["TextValue"] = dummy(target["TextValue"])
     return target
+
+
+def _action(source: Dataset, tag: int, walk: _Walk) -> Action:
+    if not is_private(tag):
+        return walk.actions[tag]
+    if Option.RETAIN_SAFE_PRIVATE not in walk.context.profile.options:
+        return Action.REMOVE
+    found, creator = element(source, tag), element(source, creator_tag(tag)) if creator_tag(tag) in source else None
+    names = texts(creator) if creator is not None and creator.VR == "LO" else []
+    return private_action(tag, found.VR, names[0]) if found is not None and len(names) == 1 else Action.REMOVE
 
 
 def _element(source: Dataset, tag: int, action: Action, walk: _Walk, depth: int) -> DataElement | None:
@@ -111,7 +124,9 @@ def _element(source: Dataset, tag: int, action: Action, walk: _Walk, depth: int)
 
 @functools.lru_cache(maxsize=8192)
 def is_of_kind(vr: str, tag: int) -> bool:
-    """Whether a value of this VR may stand in this attribute."""
+    """Whether a value of this VR may stand in this attribute; of private ones `private_action` has seen to it."""
+    if is_private(tag):
+        return True
     attribute = dictionary_VR(tag)
     own = set(attribute.split(" or "))
     return vr == attribute or vr in own or any(vr in kind and own & kind for kind in KINDS)
@@ -124,13 +139,13 @@ def _concept(item: Dataset) -> str | None:
     return texts(codes[0])[0] if codes and codes[0] is not None and texts(codes[0]) else None
 
 
-def sign(target: Dataset, *, original_annotation: str | None, pixels: Pixels) -> None:
+def sign(target: Dataset, profile: Profile, *, original_annotation: str | None, pixels: Pixels) -> None:
     """Say what was done (PS3.15 §E.1.1 steps 5 to 7); "no burned-in annotation" only where the source says so, too."""
     target.SpecificCharacterSet = "ISO_IR 192"
     target.PatientIdentityRemoved = "YES"
     target.DeidentificationMethod = METHOD
-    target.DeidentificationMethodCodeSequence = Sequence([_code(*option) for option in PROFILE.items()])
-    target.LongitudinalTemporalInformationModified = "MODIFIED"
+    target.DeidentificationMethodCodeSequence = Sequence([_code(*option) for option in profile.codes])
+    target.LongitudinalTemporalInformationModified = profile.temporal
     if pixels == "burned-in":
         target.BurnedInAnnotation = "YES"
     elif pixels == "plain" and original_annotation == "NO":

@@ -9,9 +9,11 @@ from pydicom.dataset import FileDataset
 from radrelay_anonymize.domain.deidentify import Quarantined, deidentify
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.part10 import Part10, parsed
+from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.domain.rawvalues import Unusual
 from radrelay_anonymize.domain.reading import encode, quietly, read
 from radrelay_anonymize.domain.rewriter import rewritten, words_in
+from radrelay_anonymize.domain.rules import passed_on
 from radrelay_anonymize.domain.values import Context
 from radrelay_anonymize.domain.verify import inspected
 from radrelay_anonymize.domain.words import Words, words_of
@@ -55,10 +57,11 @@ def head_of(source: Part10 | FileDataset) -> FileDataset:
         return source.head() if isinstance(source, Part10) else source
 
 
-def words_of_instance(source: Part10 | FileDataset) -> Words:
-    """Every name, identifier, birth date and UID of the instance."""
+def words_of_instance(source: Part10 | FileDataset, profile: Profile) -> Words:
+    """Every name, identifier, birth date and UID of the instance that the profile does not retain."""
     with quietly():
-        return words_in(source) if isinstance(source, Part10) else words_of(source)
+        but = passed_on(profile)
+        return words_in(source, but) if isinstance(source, Part10) else words_of(source, but)
 
 
 def released(source: Part10 | FileDataset, context: Context) -> Released | Quarantined:
@@ -67,7 +70,7 @@ def released(source: Part10 | FileDataset, context: Context) -> Released | Quara
         outcome = copied(source, context)
         if isinstance(outcome, Quarantined):
             return outcome
-        dataset, evidence = inspected(outcome.words, outcome.data)
+        dataset, evidence = inspected(outcome.words, outcome.data, context.profile)
     except Invalid:
         return Quarantined(("unreadable",))
     except Exception as error:  # noqa: BLE001  texts of foreign errors may quote values, and one odd file stops no study

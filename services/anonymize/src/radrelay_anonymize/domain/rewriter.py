@@ -9,9 +9,11 @@ from radrelay_anonymize.domain.admission import admission
 from radrelay_anonymize.domain.deidentify import CODE_VALUE, CONCEPT_NAME, Quarantined, is_of_kind
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.part10 import Part10
+from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
+from radrelay_anonymize.domain.profile import Option
 from radrelay_anonymize.domain.rawvalues import MOST_TEXT, NUMBERS, SIZES, header, item, joined, texts_of
 from radrelay_anonymize.domain.reading import quietly
-from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, decide
+from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, actions, passed_on
 from radrelay_anonymize.domain.signature import file_meta, signature
 from radrelay_anonymize.domain.structure import DataSet, Element
 from radrelay_anonymize.domain.table import Action
@@ -48,18 +50,18 @@ def rewritten(source: Part10, context: Context) -> Rewritten | Quarantined:
         reason, pixels, annotation = admission(source)
         if reason:
             return Quarantined((reason,))
-        words = context.words | words_in(source)
-        walk = _Walk(source, replace(context, words=words))
-        parts = [*walk.data_set(source.dataset), *signature(walk.implicit, pixels, annotation)]
+        known = context.knowing(words_in(source, passed_on(context.profile)))
+        walk = _Walk(source, known)
+        parts = [*walk.data_set(source.dataset), *signature(context.profile, walk.implicit, pixels, annotation)]
         parts.sort(key=lambda part: part[0])
         start = file_meta(_value(parts, SOP_CLASS), _value(parts, SOP_INSTANCE), source.syntax)
-        return Rewritten([start, *(buffer for _, buffer in parts)], words, pixels)
+        return Rewritten([start, *(buffer for _, buffer in parts)], known.words, pixels)
 
 
-def words_in(source: Part10) -> Words:
+def words_in(source: Part10, but: frozenset[int] = frozenset()) -> Words:
     """As `words_of`."""
-    data = source.data
-    raw = [(kind, tag, vr, data[start:end], charset) for kind, (tag, vr, _, start, end, _), charset in source.named]
+    data, named = source.data, [each for each in source.named if each[1][0] not in but] if but else source.named
+    raw = [(kind, tag, vr, data[start:end], charset) for kind, (tag, vr, _, start, end, _), charset in named]
     if sum(len(each[3]) for each in raw) > MOST_TEXT:
         raise Invalid("more names and identifiers than any image has")
     spoken = _spoken(tuple(each for each in raw if each[0] != "uids"))
@@ -94,6 +96,8 @@ class _Walk:
     def __init__(self, source: Part10, context: Context) -> None:
         self.data, self.view = source.data, memoryview(source.data)
         self.implicit, self.context = source.dataset.implicit, context
+        self.actions = actions(context.profile)
+        self.keeps_private = Option.RETAIN_SAFE_PRIVATE in context.profile.options
         self.text_left = MOST_TEXT
         self.memory = _memory(self.implicit, replace(context, words=replace(context.words, uids=frozenset())))
 
@@ -102,7 +106,7 @@ class _Walk:
         parts: Parts = []
         for element in source.elements:
             tag, vr = element[:2]
-            action = decide(tag)
+            action = self._private(source, tag, vr) if is_private(tag) else self.actions[tag]
             if action is Action.REMOVE or not is_of_kind(vr, tag):
                 continue
             if vr == "SQ":
@@ -113,6 +117,10 @@ class _Walk:
         if any(tag == TEXT_VALUE for tag, _ in parts) and self._names_identity(source):
             parts = [(tag, self._dummied(source) if tag == TEXT_VALUE else buffer) for tag, buffer in parts]
         return parts
+
+    def _private(self, source: DataSet, tag: int, vr: str) -> Action:
+        creator = source.creators.get(creator_tag(tag)) if self.keeps_private else None
+        return private_action(tag, vr, creator) if creator else Action.REMOVE
 
     def _item(self, source: DataSet) -> bytes:
         return item(b"".join([buffer for _, buffer in self.data_set(source)]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from radrelay_anonymize.domain.table import TEXT, Action, listed_action
+from radrelay_anonymize.domain.profile import Option, Profile
+from radrelay_anonymize.domain.table import TEMPORAL, TEXT, Action, listed_action
+from radrelay_anonymize.domain.words import IDENTIFIERS
 
 # Text that Table E.1-1 does not list and that stays, cleaned. Text that is not here goes.
 KEPT_TEXT: dict[str, tuple[str, ...]] = {
@@ -118,25 +120,57 @@ DISPLAY_GROUP = 0x0028
 _KEPT_TEXT = frozenset(keyword for keywords in KEPT_TEXT.values() for keyword in keywords)
 
 
-@functools.lru_cache(maxsize=8192)
-def decide(tag: int) -> Action:
-    """The one action for this tag. Private, unknown, repeating (50xx, 60xx) and out-of-place groups are removed."""
+class Actions(dict[int, Action]):
+    """A profile's one action for each tag, decided when it is first asked for.
+
+    Private (but see `private`), unknown, repeating (50xx, 60xx) and out-of-place groups are removed.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__()
+        self._options = profile.options
+
+    def __missing__(self, tag: int) -> Action:
+        action = _decided(tag, self._options)
+        if dictionary_has_tag(tag):  # so that foreign tags cannot fill the memory
+            self[tag] = action
+        return action
+
+
+@functools.lru_cache(maxsize=32)
+def actions(profile: Profile) -> Actions:
+    """The profile's table, the same for everyone who asks."""
+    return Actions(profile)
+
+
+@functools.lru_cache(maxsize=32)
+def passed_on(profile: Profile) -> frozenset[int]:
+    """Identifiers that the profile retains: what stays on purpose is no word to search for."""
+    tags = [tag_for_keyword(keyword) or 0 for keyword in IDENTIFIERS]
+    return frozenset(tag for tag in tags if actions(profile)[tag] is Action.CODE)
+
+
+def _decided(tag: int, options: frozenset[Option]) -> Action:
     group = tag >> 16
     if not FIRST_GROUP <= group <= PIXEL_GROUP or not dictionary_has_tag(tag) or group % 2:
         return Action.REMOVE
     keyword = keyword_for_tag(tag)
     if keyword in WRITTEN:
         return Action.REMOVE
-    return listed_action(keyword, tag) or _by_vr(keyword, dictionary_VR(tag))
+    return listed_action(keyword, tag, options) or _by_vr(keyword, dictionary_VR(tag), options)
 
 
-def _by_vr(keyword: str, vr: str) -> Action:
+def _by_vr(keyword: str, vr: str, options: frozenset[Option]) -> Action:
     if keyword in KEPT_CODES:
         return Action.CODE
     if vr in TEXT:
         return Action.CLEAN if keyword in _KEPT_TEXT else Action.REMOVE
     if keyword in KEPT_BINARY:
         return Action.KEEP
+    if vr == "UI" and Option.RETAIN_UIDS in options:
+        return Action.KEEP
+    if vr in TEMPORAL and Option.RETAIN_MODIFIED_DATES not in options:
+        return Action.KEEP if Option.RETAIN_FULL_DATES in options else Action.DUMMY
     return BY_VR.get(vr[:2], Action.REMOVE)  # "US or SS": all numbers; "OB or OW": none
 
 

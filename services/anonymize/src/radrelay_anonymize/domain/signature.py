@@ -9,15 +9,21 @@ from pydicom.dataset import Dataset
 
 from radrelay_anonymize.domain.deidentify import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, sign
 from radrelay_anonymize.domain.gate import Pixels
+from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.domain.rawvalues import header, item, joined
 from radrelay_anonymize.domain.reading import texts
 
 
 @functools.lru_cache(maxsize=64)
-def signature(implicit: bool, pixels: Pixels, annotation: str | None) -> tuple[tuple[int, bytes], ...]:  # noqa: FBT001
+def signature(
+    profile: Profile,
+    implicit: bool,  # noqa: FBT001
+    pixels: Pixels,
+    annotation: str | None,
+) -> tuple[tuple[int, bytes], ...]:
     """The elements of `deidentify.sign`, by tag."""
     signed = Dataset()
-    sign(signed, original_annotation=annotation, pixels=pixels)
+    sign(signed, profile, original_annotation=annotation, pixels=pixels)
     return tuple((int(each.tag), _element(each, implicit=implicit)) for each in signed)
 
 

@@ -6,12 +6,13 @@ import copy
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
+from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.pseudonyms import is_well_known, mapped_uid
 from radrelay_anonymize.domain.reading import texts
 from radrelay_anonymize.domain.rules import is_enumerated, names_a_class
@@ -30,6 +31,14 @@ class Context:
     pseudonym: str
     date_shift: int
     words: Words
+    profile: Profile = field(default_factory=default)
+
+    def knowing(self, words: Words) -> Context:
+        """As this, with these words, too; retained UIDs are none."""
+        known = self.words | words
+        if Option.RETAIN_UIDS in self.profile.options:
+            known = replace(known, uids=frozenset())
+        return replace(self, words=known)
 
 
 Texts = list[str]
@@ -50,6 +59,9 @@ FORMS = {
     "CS": re.compile(r"[\w .+/-]{0,64}", re.ASCII),
     "DS": re.compile(r"[0-9+.eE -]{0,24}"),
     "IS": re.compile(r"[0-9+ -]{0,14}"),
+    "DA": re.compile(r"[0-9]{8}|[0-9]{4}\.[0-9]{2}\.[0-9]{2}"),
+    "DT": re.compile(r"[0-9]{4,14}(\.[0-9]{1,6})?([+-][0-9]{4})? *"),
+    "UI": re.compile(r"[0-9.]{1,64}"),
     "TM": re.compile(r"[0-9]{2}(:?[0-9]{2}(:?[0-9]{2}(\.[0-9]{1,6})?)?)? *"),
 }
 LONGEST = {"SH": 16, "LO": 64, "ST": 1024, "LT": 10240}  # characters (PS3.5 §6.2)

@@ -13,8 +13,11 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from radrelay_anonymize.domain.private import creator_tag, private_action
+from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.reading import DEEPEST, UNDEFINED, element, quietly, texts
 from radrelay_anonymize.domain.rules import is_enumerated
+from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words, fold, squeeze
 from radrelay_shared.errors import Invalid
 
@@ -29,24 +32,24 @@ LONGEST_REMEMBERED = 256  # characters
 SHORTEST = {"CS": 5}  # short words are views and regions there
 SHORTEST_WORD = 3
 SHORTEST_RAW = 5  # shorter ones occur in binary values by chance
+UNSAFE = "unsafe"  # in place of a VR
 MARKERS = {
     "PatientIdentityRemoved": "YES",
-    "LongitudinalTemporalInformationModified": "MODIFIED",
     "SpecificCharacterSet": "ISO_IR 192",
 }
 OWN = frozenset({0x00120063, 0x00120064})  # what the engine says of itself: method, and method codes
 
 
-def verify(words: Words, output: bytes) -> list[str]:
+def verify(words: Words, output: bytes, profile: Profile | None = None) -> list[str]:
     """Evidence that the output is not fit to leave: `kind:tag` codes, never a value; an empty list lets it go.
 
     Searches every value but pixels for the words, parsed and as raw bytes, and looks at preamble, file meta, markers
     and private elements.
     """
-    return inspected(words, output)[1]
+    return inspected(words, output, profile or default())[1]
 
 
-def inspected(words: Words, output: bytes) -> tuple[FileDataset, list[str]]:
+def inspected(words: Words, output: bytes, profile: Profile) -> tuple[FileDataset, list[str]]:
     """As `verify`, with the data set before its pixels as it was read for it; an empty one if nothing can be read."""
     with quietly():
         buffer = io.BytesIO(output)
@@ -54,7 +57,7 @@ def inspected(words: Words, output: bytes) -> tuple[FileDataset, list[str]]:
             dataset = pydicom.dcmread(buffer, stop_before_pixels=True)
             start = buffer.tell()
             end = _end_of_pixels(output, start, dataset.file_meta.TransferSyntaxUID)
-            found = [*_form(dataset, output, end), *_values(dataset, words)]
+            found = [*_form(dataset, output, end), *_marks(dataset, profile), *_values(dataset, words, profile)]
         except Exception as error:  # noqa: BLE001  what cannot be read again does not leave
             return FileDataset(None, {}), [f"unreadable:{type(error).__name__}"]
         return dataset, sorted({*found, *_raw(words, output[:start] + output[end:])})
@@ -82,15 +85,20 @@ def _form(dataset: FileDataset, output: bytes, end_of_pixels: int) -> Iterator[s
         yield "preamble"
     if dataset.file_meta.get("MediaStorageSOPInstanceUID") != dataset.get("SOPInstanceUID"):
         yield "meta-mismatch:00020003"
-    for keyword, value in MARKERS.items():
+
+
+def _marks(dataset: FileDataset, profile: Profile) -> Iterator[str]:
+    """Which of the marks that the profile demands are missing or say something else."""
+    for keyword, value in (MARKERS | {"LongitudinalTemporalInformationModified": profile.temporal}).items():
         if dataset.get(keyword) != value:
             yield f"marker:{keyword}"
 
 
-def _values(dataset: FileDataset, words: Words) -> Iterator[str]:
+def _values(dataset: FileDataset, words: Words, profile: Profile) -> Iterator[str]:
+    safe = Option.RETAIN_SAFE_PRIVATE in profile.options
     for tag, vr, text in [*_speaking(dataset.file_meta), *_speaking(dataset)]:
         where = f"{tag:08x}"
-        if tag >> 16 & 1:
+        if vr == UNSAFE or (tag >> 16 & 1 and not safe):
             yield f"private:{where}"
         elif vr == "UI":
             if words.uids & set(text.split("\\")):
@@ -112,9 +120,19 @@ def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[tuple[int, str, str]
                 yield tag, raw.VR, text
                 continue
         if (found := element(dataset, tag)) is not None:
+            if tag >> 16 & 1 and not _is_safe(dataset, tag, found.VR):
+                yield tag, UNSAFE, ""
+                continue
             yield tag, found.VR, "\\".join(texts(found)) if found.VR in PLAIN else ""
             for item in found.value if found.VR == "SQ" else ():
                 yield from _speaking(item, depth + 1)
+
+
+def _is_safe(dataset: Dataset, tag: int, vr: str) -> bool:
+    """Whether PS3.15 Table E.3.10-1 names this private element, or it is the creator of such ones."""
+    creator = element(dataset, creator_tag(tag))
+    name = texts(creator) if creator is not None else []
+    return private_action(tag, vr, name[0]) is not Action.REMOVE if len(name) == 1 else False
 
 
 def _decoded(raw: bytes | None) -> str | None:

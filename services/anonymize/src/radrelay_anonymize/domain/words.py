@@ -126,11 +126,14 @@ def _joined(phrases: frozenset[str], identifiers: frozenset[str]) -> re.Pattern[
     return re.compile("|".join(sorted(spellings, key=len, reverse=True)) or r"(?!)", re.IGNORECASE)
 
 
-def words_of(dataset: Dataset) -> Words:
-    """Every name, identifier, birth date and UID of one instance, wherever it is nested, private elements included."""
+def words_of(dataset: Dataset, but: frozenset[int] = frozenset()) -> Words:
+    """Every name, identifier, birth date and UID of one instance, wherever it is nested, private elements included.
+
+    `but` are tags whose values are no words.
+    """
     with quietly():
-        found = [(kind, texts(each)) for each in elements(dataset) if (kind := kind_of(int(each.tag), each.VR))]
-    return gathered(found)
+        found = [(each, kind) for each in elements(dataset) if (kind := kind_of(int(each.tag), each.VR))]
+        return gathered((kind, texts(each)) for each, kind in found if int(each.tag) not in but)
 
 
 def gathered(found: Iterable[tuple[str, list[str]]]) -> Words:
