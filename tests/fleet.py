@@ -237,6 +237,7 @@ class Fleet:
             "api_keys_file": str(self.keys.api_keys),
             "drain_seconds": str(DRAIN_SECONDS),
             "spool": str(self.folder / name / "spool"),
+            "spool_spare_segments": "0",
             "dicom_host": "127.0.0.1",
             "dicom_port": str(self.dicom_port),
             "vault_url": self.address("anonymize"),

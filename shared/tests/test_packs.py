@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def blobs(tmp_path: Path) -> FileBlobs:
     return FileBlobs(tmp_path / "blobs")
 
 
-async def slices(*contents: bytes | Path | AsyncIterator[bytes]) -> AsyncIterator[PackPart]:
+async def slices(*contents: bytes | Iterator[bytes] | AsyncIterator[bytes]) -> AsyncIterator[PackPart]:
     for number, content in enumerate(contents, 1):
         yield PackPart(f"2.25.{number}", CT, EXPLICIT, content)
 
@@ -70,11 +70,10 @@ async def test_three_slices_lie_back_to_back_with_their_hashes(blobs: FileBlobs)
     )
 
 
-async def test_bytes_files_and_streams_pack_alike(blobs: FileBlobs, tmp_path: Path) -> None:
+async def test_bytes_iterators_and_streams_pack_alike(blobs: FileBlobs) -> None:
     content = bytes(range(256)) * 10_000
-    (tmp_path / "slice.dcm").write_bytes(content)
     packed = await write_pack(
-        blobs, KEY, slices(content, tmp_path / "slice.dcm", pieces(content[:5], b"", content[5:]))
+        blobs, KEY, slices(content, iter([content[:7], content[7:]]), pieces(content[:5], b"", content[5:]))
     )
     expected = hashlib.sha256(content).hexdigest()
     assert [each.sha256 for each in packed] == [expected] * 3
@@ -116,17 +115,18 @@ async def test_a_truncated_pack_does_not_match_either(blobs: FileBlobs) -> None:
 
 
 async def test_an_instance_that_cannot_be_read_leaves_no_pack(blobs: FileBlobs, tmp_path: Path) -> None:
+    def vanished() -> Iterator[bytes]:
+        yield (tmp_path / "vanished.dcm").read_bytes()
+
     with pytest.raises(FileNotFoundError):
-        await write_pack(blobs, KEY, slices(b"first", tmp_path / "vanished.dcm"))
+        await write_pack(blobs, KEY, slices(b"first", vanished()))
     assert await blobs.stat(KEY) is None
 
 
-async def test_a_cine_loop_of_sixty_mebibytes_is_packed_in_a_few(blobs: FileBlobs, tmp_path: Path) -> None:
-    with (tmp_path / "cine.dcm").open("wb") as file:
-        file.truncate(60 * MIB)
+async def test_a_cine_loop_of_sixty_mebibytes_is_packed_in_a_few(blobs: FileBlobs) -> None:
     tracemalloc.start()
     try:
-        (packed,) = await write_pack(blobs, KEY, slices(tmp_path / "cine.dcm"))
+        (packed,) = await write_pack(blobs, KEY, slices(bytes(MIB) for _ in range(60)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

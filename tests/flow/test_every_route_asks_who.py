@@ -31,6 +31,7 @@ async def started(name: str, folder: Path) -> AsyncIterator[Runtime]:
         "tenant_secret": "0123456789abcdef",
         "vault_key": base64.b64encode(bytes(32)).decode(),
         "spool": folder / "spool",
+        "spool_spare_segments": 0,
         "dicom_host": "127.0.0.1",
         "dicom_port": 0,
     }

@@ -85,6 +85,8 @@ async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIter
         "identity_key": "0123456789abcdef",
         "spool": folder / "spool",
         "spool_reserve_bytes": 0,
+        "spool_segment_bytes": 1 << 20,
+        "spool_spare_segments": 1,
         "dicom_host": "127.0.0.1",
         "dicom_port": 0,
         "sweep_seconds": 0.02,

@@ -147,18 +147,22 @@ async def test_a_restart_in_the_middle_of_a_study_loses_nothing(open_door: Door,
 async def test_a_batch_sealed_just_before_a_crash_is_not_announced_twice(open_door: Door, ct_slice: Slice) -> None:
     async with open_door(quiet=3600) as door:
         await stow(door, "bozeman", ct_slice())
-        [study] = door.context.spool.waiting()
-        spooled, copy = door.context.spool.open_ / study, door.context.spool.folder / "copy"
-        shutil.copytree(spooled, copy)
-        await door.register(quiet=0.01)
+    spool, copy = door.context.spool.folder, door.context.spool.folder.with_name("copy")
+    shutil.copytree(spool, copy)
+    async with open_door(quiet=0.01) as door:
         await door.told(StudyReceived)
         while door.context.spool.claimed():
             await asyncio.sleep(0.01)
-        copy.rename(door.context.spool.sealing / study)  # as if the spool had not been told
-        while door.context.spool.claimed():
+    shutil.rmtree(spool)
+    copy.rename(spool)  # as if it had not been told
+    async with open_door(quiet=0.01) as door:
+        while door.context.spool.waiting() or door.context.spool.claimed():
             await asyncio.sleep(0.01)
         await door.runtime.relay.idle()
-        assert len(door.seen.envelopes) == 1
+        assert door.seen.envelopes == []
+        async with door.as_(Role.OPERATOR) as operator:
+            [study] = (await operator.get("/ingest/studies")).json()
+        assert (study["batches"], study["instances"]) == (1, 1)
 
 
 async def test_a_study_that_cannot_be_uploaded_waits_and_holds_up_no_other(open_door: Door, ct_slice: Slice) -> None:
@@ -230,7 +234,7 @@ async def test_an_instance_over_the_limit_fails_alone(open_door: Door, ct_slice:
     async with open_door(max_instance_bytes=100_000) as door:
         answer = await stow(door, "bozeman", bytes(200_000), ct_slice())
         assert (answer.status_code, reasons(answer, "0008119A")) == (202, [0xC000])
-        assert list(door.context.spool.incoming.iterdir()) == []
+        assert not door.context.spool.segments.busy
 
 
 async def test_a_0_byte_upload_is_a_bad_request(open_door: Door) -> None:
@@ -261,7 +265,7 @@ async def test_a_sender_that_stops_in_the_middle_leaves_nothing_behind(open_door
 
     async with open_door(stow_timeout=0.1) as door, door.as_(Role.SITE, "bozeman") as machine:
         assert (await machine.post(STOW, content=half(), headers=MULTIPART)).status_code == 408
-        assert list(door.context.spool.incoming.iterdir()) == []
+        assert not door.context.spool.segments.busy
 
 
 async def test_a_clinic_cannot_send_for_another_one(open_door: Door, ct_slice: Slice) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
 
 from radrelay_ingest.domain.studies import Arrival, Head
-from radrelay_ingest.instance import read_head
+from radrelay_ingest.instance import Reader, read_head
+from radrelay_ingest.segments import Segments, Spooled
 from radrelay_ingest.spool import Spool
 from radrelay_shared.errors import Full, Invalid, TooLarge, Unreachable
 
@@ -28,83 +34,199 @@ ARRIVAL = Arrival(
 )
 
 
+SEGMENT = 1 << 17  # room for four slices
+
+
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    opened = Spool(tmp_path / "spool", reserve_bytes=0, limit_bytes=1 << 20)
+    folder = tmp_path / "spool"
+    opened = Spool(folder, Segments(folder, SEGMENT, spares=2), reserve_bytes=0, limit_bytes=1 << 20)
     opened.open()
     yield opened
     opened.close()
 
 
-def keep(spool: Spool, content: bytes, study: str = "st-a") -> Head:
+def ct(number: int = 0) -> bytes:
+    """A CT slice that differs from others in its last bytes."""
+    return CT.read_bytes()[:-4] + number.to_bytes(4, "big")
+
+
+def keep(spool: Spool, content: bytes, study: str = "st-a", arrival: Arrival = ARRIVAL) -> Head:
     incoming = spool.receive()
     try:
         incoming.write(content)
         head = incoming.finish()
-        incoming.keep(head, study, lambda: ARRIVAL)
+        incoming.keep(study, lambda: arrival)
     finally:
         incoming.discard()
     return head
+
+
+def contents(spool: Spool, study: str = "st-a") -> list[bytes]:
+    return [b"".join(each.pieces()) for each in spool.batch(study)]
+
+
+def files(folder: Path) -> int:
+    return len(list(folder.iterdir()))
 
 
 def test_an_instance_is_kept_byte_for_byte_with_its_hash(spool: Spool) -> None:
     keep(spool, CT.read_bytes())
     spool.claim("st-a")
     [kept] = spool.batch("st-a")
-    assert kept.path.read_bytes() == CT.read_bytes()
+    assert b"".join(kept.pieces()) == CT.read_bytes()
     assert kept.sha256 == hashlib.sha256(CT.read_bytes()).hexdigest()
     assert kept.size == 39206  # ls -l CT_small.dcm
     assert spool.arrival("st-a") == ARRIVAL
 
 
-def test_the_same_instance_sent_twice_is_one_file(spool: Spool) -> None:
-    keep(spool, CT.read_bytes())
-    keep(spool, CT.read_bytes())
+def test_the_same_instance_sent_twice_is_there_once(spool: Spool) -> None:
+    keep(spool, ct())
+    keep(spool, ct())
     spool.claim("st-a")
-    assert len(spool.batch("st-a")) == 1
-    assert list(spool.incoming.iterdir()) == []
+    assert contents(spool) == [ct()]
 
 
-def test_same_sop_uid_with_other_bytes_are_two_files_in_the_order_they_came(spool: Spool) -> None:
-    other = CT.read_bytes()[:-2] + b"\1\1"
-    keep(spool, other)
-    keep(spool, CT.read_bytes())
+def test_same_sop_uid_with_other_bytes_are_two_in_the_order_they_came(spool: Spool) -> None:
+    keep(spool, ct(1))
+    keep(spool, ct(0))
     spool.claim("st-a")
-    first, second = spool.batch("st-a")
-    assert first.sop == second.sop
-    assert first.sha256 == hashlib.sha256(other).hexdigest()
+    assert contents(spool) == [ct(1), ct(0)]
 
 
 def test_instances_that_come_while_a_batch_is_sealed_open_the_next_one(spool: Spool) -> None:
-    keep(spool, CT.read_bytes())
+    keep(spool, ct(1))
     spool.claim("st-a")
-    keep(spool, CT.read_bytes()[:-2] + b"\1\1")
-    assert len(spool.batch("st-a")) == 1
+    keep(spool, ct(2), arrival=ARRIVAL.model_copy(update={"id": "a2"}))
+    assert contents(spool) == [ct(1)]
     spool.drop("st-a")
     assert list(spool.waiting()) == ["st-a"]
     assert spool.claimed() == set()
 
 
 def test_a_restart_finds_what_was_acknowledged_and_forgets_what_was_not(spool: Spool) -> None:
-    keep(spool, CT.read_bytes())
-    (spool.incoming / "half").write_bytes(CT.read_bytes()[:1000])
+    for number in range(9):
+        keep(spool, ct(number))
+    spool.receive().write(ct()[:1000])
+    before = spool.waiting()
     spool.close()
     spool.open()
-    assert list(spool.waiting()) == ["st-a"]
-    assert list(spool.incoming.iterdir()) == []
-
-
-def test_a_batch_half_dropped_at_a_crash_is_dropped_to_the_end(spool: Spool) -> None:
-    keep(spool, CT.read_bytes())
+    assert spool.waiting() == before
     spool.claim("st-a")
-    spool.batch("st-a")[0].path.unlink()
+    assert contents(spool) == [ct(number) for number in range(9)]
+
+
+def test_a_batch_claimed_before_a_restart_is_not_joined_by_what_comes_after_it(spool: Spool) -> None:
+    keep(spool, ct(1))
+    spool.claim("st-a")
+    keep(spool, ct(2), arrival=ARRIVAL.model_copy(update={"id": "a2"}))
+    spool.close()
+    spool.open()
+    assert (spool.claimed(), list(spool.waiting())) == ({"st-a"}, ["st-a"])
+    assert contents(spool) == [ct(1)]
     spool.drop("st-a")
-    assert spool.claimed() == set()
+    spool.claim("st-a")
+    assert contents(spool) == [ct(2)]
+
+
+def test_a_batch_is_claimed_only_once_what_it_still_gets_is_durable(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(spool, ct(1))
+    slow = spool.receive()
+    slow.write(ct(2))
+    adding, syncing, synced = slow.segment.add, threading.Event(), threading.Event()
+
+    def add(*given: Any) -> Spooled:
+        syncing.set()
+        assert synced.wait(10)
+        return adding(*given)
+
+    monkeypatch.setattr(slow.segment, "add", add)  # a disk that takes its time
+    with ThreadPoolExecutor(2) as threads:
+        keeping = threads.submit(slow.keep, "st-a", lambda: ARRIVAL)
+        assert syncing.wait(10)
+        claiming = threads.submit(spool.claim, "st-a")
+        assert not wait([claiming], timeout=0.05).done
+        synced.set()
+        keeping.result(10)
+        claiming.result(10)
+    assert contents(spool) == [ct(1), ct(2)]
+
+
+def test_segments_are_used_again_once_nothing_in_them_is_needed(spool: Spool) -> None:
+    for turn in range(5):
+        arrival = ARRIVAL.model_copy(update={"id": f"a{turn}"})
+        for number in range(12):
+            keep(spool, ct(100 * turn + number), arrival=arrival)
+        spool.claim("st-a")
+        assert contents(spool) == [ct(100 * turn + number) for number in range(12)]
+        spool.drop("st-a")
+        assert files(spool.segments.folder) == 0
+        assert files(spool.segments.spare) == 2
+
+
+def test_what_lay_in_a_segment_before_does_not_come_back(spool: Spool) -> None:
+    for number in range(4):
+        keep(spool, ct(number))
+    spool.claim("st-a")
+    spool.drop("st-a")
+    keep(spool, ct(9))  # the same arrival, and so the same mark
+    spool.close()
+    spool.open()
+    spool.claim("st-a")
+    assert contents(spool) == [ct(9)]
+
+
+def test_an_instance_cut_short_by_a_power_cut_is_not_there_and_the_next_takes_its_place(spool: Spool) -> None:
+    keep(spool, ct(1))
+    keep(spool, ct(2))
+    [segment] = spool.segments.folder.iterdir()
+    last = max(spool.opened["st-a"].instances.values(), key=lambda each: each.offset)
+    spool.close()
+    with segment.open("r+b") as file:  # its header came to the disk, a page of it did not
+        file.seek(last.offset + 4096)
+        file.write(bytes(4096))
+    spool.open()
+    keep(spool, ct(3))
+    spool.claim("st-a")
+    assert contents(spool) == [ct(1), ct(3)]
+
+
+def test_a_damaged_header_hides_no_other_instance(spool: Spool) -> None:
+    for number in range(3):
+        keep(spool, ct(number))
+    [segment] = spool.segments.folder.iterdir()
+    spool.close()
+    with segment.open("r+b") as file:
+        file.write(b"X")
+    spool.open()
+    spool.claim("st-a")
+    assert contents(spool) == [ct(1), ct(2)]
+
+
+def test_an_ultrasound_longer_than_a_segment_is_kept(spool: Spool) -> None:
+    long = ct() + bytes(3 * SEGMENT)  # padding
+    keep(spool, long)
+    keep(spool, ct(1))
+    spool.close()
+    spool.open()
+    spool.claim("st-a")
+    assert contents(spool) == [long, ct(1)]
+    spool.drop("st-a")
+    assert all(path.stat().st_size <= SEGMENT for path in spool.segments.spare.iterdir())
+
+
+def test_spare_segments_are_prepared_and_used_first(spool: Spool) -> None:
+    spool.prepare()
+    assert [path.stat().st_size for path in spool.segments.spare.iterdir()] == [SEGMENT] * 2
+    keep(spool, ct())
+    assert files(spool.segments.spare) == 1
 
 
 def test_a_second_process_may_not_work_on_the_same_spool(spool: Spool) -> None:
     with pytest.raises(Unreachable, match="another ingest process"):
-        Spool(spool.folder, 0, 0).open()
+        Spool(spool.folder, spool.segments, 0, 0).open()
 
 
 def test_a_disk_below_its_reserve_is_full_and_recovers_by_itself(spool: Spool) -> None:
@@ -112,22 +234,25 @@ def test_a_disk_below_its_reserve_is_full_and_recovers_by_itself(spool: Spool) -
     with pytest.raises(Full):
         spool.receive()
     spool.reserve_bytes = 0
-    keep(spool, CT.read_bytes())
+    keep(spool, ct())
     assert list(spool.waiting()) == ["st-a"]
 
 
-@pytest.mark.parametrize("size", [100, 1 << 20])
-def test_a_disk_that_fills_up_while_an_instance_comes_is_full(spool: Spool, size: int) -> None:
-    def receive() -> None:
-        incoming.write(bytes(size))
-        incoming.finish()
-
+def test_a_disk_that_fills_up_while_an_instance_comes_is_full(spool: Spool) -> None:
     incoming = spool.receive()
-    incoming.file.close()
-    with Path("/dev/full").open("wb") as incoming.file:  # the kernel's own full disk
-        with pytest.raises(Full):
-            receive()
-        incoming.discard()
+    os.close(incoming.segment.descriptor)
+    incoming.segment.descriptor = os.open("/dev/full", os.O_RDWR)  # the kernel's own full disk
+    with pytest.raises(Full):
+        incoming.write(bytes(100))
+    incoming.discard()
+
+
+def test_an_instance_that_was_not_kept_takes_no_room(spool: Spool) -> None:
+    incoming = spool.receive()
+    incoming.write(CT.read_bytes()[:20_000])
+    incoming.discard()
+    assert [path.stat().st_size for path in spool.segments.folder.iterdir()] == [0]
+    assert not spool.segments.busy
 
 
 def test_an_instance_over_the_limit_is_too_large(spool: Spool) -> None:
@@ -135,23 +260,36 @@ def test_an_instance_over_the_limit_is_too_large(spool: Spool) -> None:
     with pytest.raises(TooLarge, match="1048576 bytes"):
         incoming.write(bytes(1 + (1 << 20)))
     incoming.discard()
-    assert list(spool.incoming.iterdir()) == []
 
 
-def test_a_ct_slice_cut_anywhere_within_an_element_is_refused(tmp_path: Path) -> None:
-    content, cut = CT.read_bytes(), tmp_path / "cut.dcm"
+def head_of(content: bytes, piece: int = 1 << 20) -> Head:
+    reader = Reader()
+    for at in range(0, len(content), piece):
+        reader.feed(content[at : at + piece])
+    return reader.finish()
+
+
+def test_a_ct_slice_cut_anywhere_within_an_element_is_refused() -> None:
+    content = CT.read_bytes()
     draw = random.Random(7)
     for size in [*(draw.randrange(7_000, 39_000) for _ in range(30)), len(content) - 1]:  # 32 KiB of pixel data
-        cut.write_bytes(content[:size])
         with pytest.raises(Invalid, match="truncated"):
-            read_head(cut)
+            head_of(content[:size])
+
+
+def test_tags_out_of_order_are_read_the_same_when_they_are_sealed() -> None:
+    patient_id = b"\x10\x00\x20\x00LO\x04\x001CT1"
+    content = CT.read_bytes()
+    assert content.count(patient_id) == 1
+    odd = content.replace(patient_id, b"") + patient_id
+    assert head_of(odd) == read_head(BytesIO(odd), len(odd)) == head_of(content)
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("MR_truncated.dcm", "truncated: 62 bytes of the last element are missing"),
-        ("rtplan_truncated.dcm", "truncated: the file ends within an element"),
+        ("rtplan_truncated.dcm", "truncated: 265 bytes of the last element are missing"),
         ("no_meta.dcm", "not a DICOM file"),
         ("meta_missing_tsyntax.dcm", r"\(0002,0010\) is missing"),
         ("zipMR.gz", "not a DICOM file"),
@@ -159,15 +297,14 @@ def test_a_ct_slice_cut_anywhere_within_an_element_is_refused(tmp_path: Path) ->
 )
 def test_what_is_no_whole_dicom_file_is_refused_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(Invalid, match=reason):
-        read_head(Path(str(get_testdata_file(name, download=False))))
+        head_of(Path(str(get_testdata_file(name, download=False))).read_bytes())
 
 
-def test_a_deflated_file_is_read_and_a_cut_one_refused(tmp_path: Path) -> None:
-    deflated = Path(str(get_testdata_file("image_dfl.dcm", download=False)))
-    assert read_head(deflated).modality == "OT"
-    (tmp_path / "cut.dcm").write_bytes(deflated.read_bytes()[:2000])
+def test_a_deflated_file_is_read_and_a_cut_one_refused() -> None:
+    deflated = Path(str(get_testdata_file("image_dfl.dcm", download=False))).read_bytes()
+    assert head_of(deflated).modality == "OT"
     with pytest.raises(Invalid, match="truncated"):
-        read_head(tmp_path / "cut.dcm")
+        head_of(deflated[:2000])
 
 
 @pytest.mark.parametrize(
@@ -182,5 +319,8 @@ def test_a_deflated_file_is_read_and_a_cut_one_refused(tmp_path: Path) -> None:
     ],
 )
 def test_every_transfer_syntax_and_kind_of_object_is_understood(name: str, modality: str, syntax: str) -> None:
-    head = read_head(Path(str(get_testdata_file(name, download=False))))
-    assert (head.modality, head.transfer_syntax_uid) == (modality, syntax)
+    content = Path(str(get_testdata_file(name, download=False))).read_bytes()
+    for piece in (1, 11, 1 << 20):  # bytes at a time
+        head = head_of(content, piece)
+        assert (head.modality, head.transfer_syntax_uid) == (modality, syntax)
+    assert read_head(BytesIO(content), len(content)) == head

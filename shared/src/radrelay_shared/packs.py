@@ -15,10 +15,9 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,7 +38,7 @@ class PackPart:
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
-    content: bytes | Path | AsyncIterator[bytes]
+    content: bytes | Iterator[bytes] | AsyncIterator[bytes]  # the iterator may block, and gives at most 1 MiB
 
 
 class _Frozen(BaseModel):
@@ -158,17 +157,13 @@ async def _packed(parts: AsyncIterator[PackPart], instances: list[PackedInstance
         offset += length
 
 
-async def _pieces(content: bytes | Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    if not isinstance(content, Path):
+async def _pieces(content: bytes | Iterator[bytes] | AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    if isinstance(content, Iterator):
+        while piece := await asyncio.to_thread(next, content, b""):
+            yield piece
+    else:
         async for piece in blocks(content, PIECE):
             yield piece
-        return
-    file = await asyncio.to_thread(content.open, "rb")
-    try:
-        while piece := await asyncio.to_thread(file.read, PIECE):
-            yield piece
-    finally:
-        await asyncio.to_thread(file.close)
 
 
 async def _update(digest: hashlib._Hash, piece: bytes) -> None:

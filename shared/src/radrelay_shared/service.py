@@ -79,6 +79,9 @@ class Context(Generic[Settings_co]):
     async def open(self) -> None:
         """Make ready what a subclass adds; called once, before anything is consumed or served."""
 
+    async def healthy(self) -> None:
+        """Raise `Unreachable` or `Full` if what a subclass added does not work."""
+
     async def close(self) -> None:
         """Let go of what a subclass added; called after everything has drained."""
 
@@ -171,7 +174,7 @@ class Runtime:
 
     async def healthy(self) -> None:
         """Raise `Unreachable` or `Full` with the part that does not work."""
-        checks = [self.documents.healthy()]
+        checks = [self.documents.healthy(), self.context.healthy()]
         checks += [bucket.healthy() for bucket in (self.context.bucket, self.context.originals_bucket) if bucket]
         if self.bus is not None:
             checks.append(self.bus.healthy())

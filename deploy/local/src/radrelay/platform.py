@@ -76,6 +76,7 @@ class Platform:
             "auth_audience": AUDIENCE,
             "api_keys_file": self.keys.api_keys,
             "spool": folder / "spool",
+            "spool_spare_segments": 0,
             "dicom_host": self.http_host,
             "dicom_port": self.dicom_port,
             "identity_key": secret("identity_key"),

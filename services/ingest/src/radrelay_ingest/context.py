@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from radrelay_ingest.domain.keys import order_key, study_key
 from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
+from radrelay_ingest.segments import Segments
 from radrelay_ingest.settings import IngestSettings
 from radrelay_ingest.spool import Incoming, Spool
 from radrelay_ingest.uploads.shelf import Shelf
-from radrelay_shared.errors import Forbidden
+from radrelay_shared.errors import Forbidden, RadRelayError
 from radrelay_shared.events import Key, uuid7
 from radrelay_shared.service import Context
 
@@ -32,8 +34,10 @@ class IngestContext(Context[IngestSettings]):
 
     async def open(self) -> None:
         settings = self.settings
-        self.spool = Spool(settings.spool, settings.spool_reserve_bytes, settings.max_instance_bytes)
+        segments = Segments(settings.spool, settings.spool_segment_bytes, settings.spool_spare_segments)
+        self.spool = Spool(settings.spool, segments, settings.spool_reserve_bytes, settings.max_instance_bytes)
         await asyncio.to_thread(self.spool.open)
+        self.preparing = asyncio.create_task(asyncio.to_thread(self._prepare))
         self.uploads = Shelf(settings.spool / "uploads")
         await asyncio.to_thread(self.uploads.open)
         self.uploaded = asyncio.Event()  # an upload became whole
@@ -42,6 +46,10 @@ class IngestContext(Context[IngestSettings]):
 
     async def close(self) -> None:
         await asyncio.to_thread(self.spool.close)
+        await self.preparing
+
+    async def healthy(self) -> None:
+        await asyncio.to_thread(self.spool.check_room)
 
     async def refresh_sites(self) -> Sites:
         self.sites = await self.store.read(Sites, REGISTER) or Sites()
@@ -62,8 +70,12 @@ class IngestContext(Context[IngestSettings]):
     def keep(self, incoming: Incoming, head: Head, sender: Sender) -> Key:
         """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads."""
         study = self.study_key(sender.site, head.study_instance_uid)
-        incoming.keep(head, study, lambda: self._arrival(head, sender, study))
+        incoming.keep(study, lambda: self._arrival(head, sender, study))
         return study
+
+    def _prepare(self) -> None:
+        with suppress(RadRelayError):  # without spare segments, instances take a little longer
+            self.spool.prepare()
 
     def _arrival(self, head: Head, sender: Sender, study: Key) -> Arrival:
         return Arrival(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
-from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -14,86 +13,126 @@ from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.walk import Values, Walk
 from radrelay_shared.errors import Invalid
 
-PREAMBLE = 128
-TRANSFER_SYNTAX_UID = 0x0002_0010
+PREAMBLE, PREFIX = 128, b"DICM"
+META_END, TRANSFER_SYNTAX_UID = 0x0002_FFFF, 0x0002_0010
 SOP_CLASS_UID, SOP_INSTANCE_UID = 0x0008_0016, 0x0008_0018
 ACCESSION_NUMBER, MODALITY = 0x0008_0050, 0x0008_0060
 PATIENT_ID = 0x0010_0020
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020_000D, 0x0020_000E
+WANTED = frozenset(
+    (SOP_CLASS_UID, SOP_INSTANCE_UID, ACCESSION_NUMBER, MODALITY, PATIENT_ID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
+)
 
-INFLATED_HEAD = 1 << 20
-PIECE = 1 << 20
+PIECE, INFLATED_PIECE, MAX_INFLATED = 1 << 16, 1 << 20, 4 << 30  # bytes
 UID = re.compile(r"[0-9.]{1,64}")
 
 
-def read_head(path: Path) -> Head:
-    """What the front door needs of a DICOM file; raises `Invalid` unless the file is one, and whole.
+def read_head(file: BinaryIO, size: int) -> Head:
+    """What the front door needs of the next bytes, found to be a whole DICOM file before; long values are skipped."""
+    reader, left = Reader(), size
+    while left > 0 and (piece := file.read(min(left, PIECE))):
+        reader.feed(piece)
+        skipped = reader.skip()
+        file.seek(skipped, os.SEEK_CUR)
+        left -= len(piece) + skipped
+    return reader.finish()
+
+
+class Reader:
+    """Feed it a DICOM file as it comes; it raises `Invalid` unless that is one, and whole.
 
     All elements are walked (PS3.5 §7.1) without reading their values, so that a file cut anywhere but between two
-    elements is noticed and no pixel data is held in memory. A deflated data set is checked by its own end mark.
+    elements is noticed, and no pixel data is held in memory. A deflated data set is checked by its own end mark.
     """
-    with path.open("rb") as file:
-        syntax = _transfer_syntax(file)
-        if syntax == DeflatedExplicitVRLittleEndian:
-            values = _elements(_inflated_head(file), syntax, last=SERIES_INSTANCE_UID)
-        else:
-            values = _elements(file, syntax)
-    return Head(
-        sop_class_uid=_uid(values, SOP_CLASS_UID),
-        sop_instance_uid=_uid(values, SOP_INSTANCE_UID),
-        study_instance_uid=_uid(values, STUDY_INSTANCE_UID),
-        series_instance_uid=_uid(values, SERIES_INSTANCE_UID),
-        transfer_syntax_uid=syntax,
-        modality=_text(values, MODALITY),
-        accession_number=_text(values, ACCESSION_NUMBER),
-        patient_id=_text(values, PATIENT_ID),
-    )
+
+    def __init__(self) -> None:
+        self.preamble = b""
+        self.meta = Walk({TRANSFER_SYNTAX_UID}, implicit=False, little=True, last=META_END)
+        self.data_set: Walk | Deflated | None = None  # once the meta information is behind
+
+    def feed(self, piece: bytes | memoryview) -> None:
+        data = memoryview(piece)
+        if len(self.preamble) < PREAMBLE + len(PREFIX):
+            data = self._take_preamble(data)
+        if self.data_set is None:
+            data = self._take_meta(data)
+        if self.data_set is not None:
+            self.data_set.feed(data)
+
+    def skip(self) -> int:
+        """How many of the next bytes it need not be fed."""
+        return self.data_set.skip() if isinstance(self.data_set, Walk) else 0
+
+    def finish(self) -> Head:
+        """The file has ended; what the front door needs of it."""
+        if not self.preamble.endswith(PREFIX):
+            raise _not_dicom()
+        syntax = _uid(self.meta.values, TRANSFER_SYNTAX_UID)
+        if self.data_set is not None:
+            self.data_set.finish()
+        values = self.data_set.values if self.data_set is not None else {}
+        return Head(
+            transfer_syntax_uid=syntax,
+            sop_class_uid=_uid(values, SOP_CLASS_UID),
+            sop_instance_uid=_uid(values, SOP_INSTANCE_UID),
+            study_instance_uid=_uid(values, STUDY_INSTANCE_UID),
+            series_instance_uid=_uid(values, SERIES_INSTANCE_UID),
+            modality=_text(values, MODALITY),
+            accession_number=_text(values, ACCESSION_NUMBER),
+            patient_id=_text(values, PATIENT_ID),
+        )
+
+    def _take_preamble(self, data: memoryview) -> memoryview:
+        missing = PREAMBLE + len(PREFIX) - len(self.preamble)
+        self.preamble += data[:missing]
+        if missing <= len(data) and not self.preamble.endswith(PREFIX):
+            raise _not_dicom()
+        return data[missing:]
+
+    def _take_meta(self, data: memoryview) -> memoryview:
+        """Take the file meta information (PS3.10 §7.1); once it is complete, the beginning of the data set."""
+        self.meta.feed(data)
+        if self.meta.rest is None:
+            return data[:0]
+        self.data_set = _data_set(_uid(self.meta.values, TRANSFER_SYNTAX_UID))
+        return self.meta.rest
 
 
-def _transfer_syntax(file: BinaryIO) -> str:
-    """From the file meta information (PS3.10 §7.1); leaves the file at the data set's first element."""
-    if file.read(PREAMBLE + 4)[PREAMBLE:] != b"DICM":
-        raise Invalid("not a DICOM file: there is no DICM prefix at byte 128")
-    meta = _walk(file, implicit=False, little=True, last=0x0002_FFFF)
-    return _uid(meta, TRANSFER_SYNTAX_UID)
+def _data_set(syntax: str) -> Walk | Deflated:
+    if syntax == DeflatedExplicitVRLittleEndian:
+        return Deflated()
+    return Walk(WANTED, implicit=syntax == ImplicitVRLittleEndian, little=syntax != ExplicitVRBigEndian)
 
 
-def _elements(file: BinaryIO, syntax: str, last: int | None = None) -> Values:
-    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    return _walk(file, implicit=implicit, little=little, last=last)
+class Deflated:
+    """A deflated data set (PS3.5 §A.5), walked while it is inflated."""
+
+    def __init__(self) -> None:
+        self.inflater, self.size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        self.walk = Walk(WANTED, implicit=False, little=True)
+
+    @property
+    def values(self) -> Values:
+        return self.walk.values
+
+    def feed(self, data: bytes | memoryview) -> None:
+        try:
+            while len(data) and not self.inflater.eof:
+                inflated = self.inflater.decompress(data, INFLATED_PIECE)
+                self.walk.feed(memoryview(inflated))
+                data, self.size = self.inflater.unconsumed_tail, self.size + len(inflated)
+                if self.size > MAX_INFLATED:
+                    raise Invalid(f"a deflated data set has at most {MAX_INFLATED} bytes when it is inflated")
+        except zlib.error as error:
+            raise Invalid("damaged: the deflated data set cannot be inflated") from error
+
+    def finish(self) -> None:
+        if not self.inflater.eof:
+            raise Invalid("truncated: the deflated data set has no end")
 
 
-def _walk(file: BinaryIO, *, implicit: bool, little: bool, last: int | None) -> Values:
-    """The short values of all elements up to the tag `last`, or up to the end, which must be an element's end."""
-    walk = Walk(file, implicit=implicit, little=little)
-    values = walk.values(last)
-    if last is None:
-        _check_end(file, walk.end)
-    return values
-
-
-def _check_end(file: BinaryIO, end: int) -> None:
-    """Raise `Invalid` if the last element reaches beyond the file, or if the file goes on with half of another one."""
-    size = file.seek(0, 2)
-    if end > size:
-        raise Invalid(f"truncated: {end - size} bytes of the last element are missing")
-    file.seek(end)
-    if file.read(PIECE).strip(b"\0"):
-        raise Invalid("truncated or damaged: the data set does not end with an element's end")
-
-
-def _inflated_head(file: BinaryIO) -> BinaryIO:
-    """The beginning of a deflated data set (PS3.5 §A.5); raises `Invalid` if the stream has no end."""
-    inflater, head = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
-    try:
-        while not inflater.eof:
-            piece = inflater.unconsumed_tail or file.read(PIECE)
-            if not piece:
-                raise Invalid("truncated: the deflated data set has no end")
-            head += inflater.decompress(piece, PIECE)[: INFLATED_HEAD - len(head)]
-    except zlib.error as error:
-        raise Invalid("damaged: the deflated data set cannot be inflated") from error
-    return BytesIO(head)
+def _not_dicom() -> Invalid:
+    return Invalid("not a DICOM file: there is no DICM prefix at byte 128")
 
 
 def _uid(values: Values, tag: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.studies import Arrival, Harvest, Head, Study
 from radrelay_ingest.domain.vocabulary import modality
 from radrelay_ingest.instance import read_head
-from radrelay_ingest.spool import Spooled
+from radrelay_ingest.segments import Spooled
 from radrelay_shared.errors import Unreachable
 from radrelay_shared.packs import (
     Manifest,
@@ -23,6 +24,8 @@ from radrelay_shared.packs import (
     write_pack,
 )
 from radrelay_shared.ports import Blobs
+
+UID_HASH = 32  # hex digits in a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ async def bring_in(context: IngestContext, arrival: Arrival, files: Sequence[Spo
     """
     batch = study.next_batch if study else 1
     known = await sealed_before(context.originals, study)
-    instances = await asyncio.to_thread(lambda: [Instance(read_head(file.path), file) for file in files])
+    instances = await asyncio.to_thread(lambda: [opened(file) for file in files])
     new, conflicts = sift(instances, known)
     manifest = await pack(context.originals, arrival, batch, new)
     if new:
@@ -56,6 +59,11 @@ async def bring_in(context: IngestContext, arrival: Arrival, files: Sequence[Spo
         patient_ids=frozenset(each.head.patient_id for each in new if each.head.patient_id),
         conflicts=len(conflicts),
     )
+
+
+def opened(file: Spooled) -> Instance:
+    with file.opened() as content:
+        return Instance(read_head(content, file.size), file)
 
 
 async def sealed_before(originals: Blobs, study: Study | None) -> dict[str, str]:
@@ -105,10 +113,11 @@ async def pack_series(originals: Blobs, key: str, members: Sequence[Instance]) -
 async def parts(members: Sequence[Instance]) -> AsyncIterator[PackPart]:
     for each in members:
         head = each.head
-        yield PackPart(head.sop_instance_uid, head.sop_class_uid, head.transfer_syntax_uid, each.file.path)
+        yield PackPart(head.sop_instance_uid, head.sop_class_uid, head.transfer_syntax_uid, each.file.pieces())
 
 
 async def set_aside(originals: Blobs, arrival: Arrival, instance: Instance) -> None:
     """Keep it among the originals, for a person to look at."""
-    part = parts([instance])
-    await write_pack(originals, f"conflicts/{arrival.study}/{instance.file.sop}-{instance.file.sha256}.dcm", part)
+    sop = hashlib.sha256(instance.head.sop_instance_uid.encode()).hexdigest()[:UID_HASH]
+    key = f"conflicts/{arrival.study}/{sop}-{instance.file.sha256}.dcm"
+    await write_pack(originals, key, parts([instance]))

@@ -15,6 +15,10 @@ class IngestSettings(ServiceSettings):
     identity_key: SecretStr = Field(min_length=16)  # study and order keys are made with it; never change it
     spool: Path = Path(".radrelay/spool")
     spool_reserve_bytes: int = 1 << 30  # of the spool's disk stay free: below that, senders are told to come again
+    spool_segment_bytes: int = Field(
+        64 << 20, ge=1 << 20
+    )  # a file of the spool ends with the instance that passes this
+    spool_spare_segments: int = Field(4, ge=0)  # written through ahead, and kept for the next instances
     max_instance_bytes: int = 4 << 30
 
     dicom_host: str = "0.0.0.0"

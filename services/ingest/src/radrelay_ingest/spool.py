@@ -1,12 +1,13 @@
-"""The spool: what was acknowledged and is not sealed yet, one file per instance, on this machine's disk.
+"""The spool: what was acknowledged and is not sealed yet, on this machine's disk.
 
-    incoming/<random>                          still being received; worthless after a restart
-    open/<study>/arrival.json                  what was known when the batch's first instance came
-    open/<study>/<SOP UID's hash>-<SHA-256>    a whole instance: durable, acknowledged
-    sealing/<study>/                           a batch that was found whole, moved here in one step
+    open/<study>          what was known when the batch's first instance came
+    sealing/<study>       the same of a batch that was found whole, moved here in one step
+    segments/, spare/     the instances, each with the mark of its batch: see `segments.py`
+    uploads/              see `uploads/shelf.py`
 
-Nothing of it is only in memory: a study's last arrival is its folder's time of change, and instances that come
-while a batch is sealed open the next one. All calls block on the disk and may come from any thread.
+An instance is acknowledged once it is in a segment, and kept as long as its batch lies in one of the folders above.
+What is in memory is an index of that, made anew at each start. Instances that come while a batch is sealed open the
+next one. All calls block on the disk and may come from any thread.
 """
 
 from __future__ import annotations
@@ -17,73 +18,81 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import mkstemp
 
 from radrelay_ingest.disk import sync_folder, translated, write_durably
 from radrelay_ingest.domain.studies import Arrival, Head
-from radrelay_ingest.instance import read_head
+from radrelay_ingest.instance import Reader
+from radrelay_ingest.segments import Segment, Segments, Spooled
 from radrelay_shared.errors import Full, TooLarge, Unreachable
 from radrelay_shared.events import Key
 
-ARRIVAL = "arrival.json"
-UID_HASH = 32  # hex digits of the SOP Instance UID's hash in a file name
 
+@dataclass(eq=False)
+class Batch:
+    """Instances of one study that came together."""
 
-@dataclass(frozen=True, slots=True)
-class Spooled:
-    """One acknowledged instance."""
-
-    path: Path
-    size: int
-    arrived: float
+    arrival: Arrival
+    last: datetime  # when the latest one came
+    instances: dict[str, Spooled] = field(default_factory=dict)  # by SHA-256: the same one twice is one
+    coming: int = 0  # instances on their way to stable storage
 
     @property
-    def sop(self) -> str:
-        """The same for all files of one SOP Instance UID."""
-        return self.path.name[:UID_HASH]
+    def mark(self) -> bytes:
+        return hashlib.sha256(self.arrival.id.encode()).digest()[:16]
 
-    @property
-    def sha256(self) -> str:
-        return self.path.name[UID_HASH + 1 :]
+    def add(self, instance: Spooled, when: datetime) -> bool:
+        """False if it is there already."""
+        self.last = max(self.last, when)
+        return self.instances.setdefault(instance.sha256, instance) is instance
 
 
 class Spool:
     """One process owns a spool; `reserve_bytes` of its disk stay free."""
 
-    def __init__(self, folder: Path, reserve_bytes: int, limit_bytes: int) -> None:
-        self.folder, self.reserve_bytes, self.limit_bytes = folder, reserve_bytes, limit_bytes
-        self.incoming, self.open_, self.sealing = (folder / name for name in ("incoming", "open", "sealing"))
-        self.moving = threading.Lock()  # held while files or folders change their place
+    def __init__(self, folder: Path, segments: Segments, reserve_bytes: int, limit_bytes: int) -> None:
+        self.folder, self.segments = folder, segments
+        self.reserve_bytes, self.limit_bytes = reserve_bytes, limit_bytes
+        self.open_, self.sealing = folder / "open", folder / "sealing"
+        self.changing = threading.Condition()  # held while batches change
+        self.opened: dict[Key, Batch] = {}
+        self.closed: dict[Key, Batch] = {}
         self.lock = -1
 
     def open(self) -> None:
-        """Take hold of the spool; what was not acknowledged before a crash is removed."""
-        for each in (self.open_, self.sealing, self.incoming):
+        """Take hold of the spool and find what was acknowledged."""
+        for each in (self.open_, self.sealing):
             each.mkdir(parents=True, exist_ok=True)
         self.lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Unreachable("another ingest process works on this spool; give each its own RADRELAY_SPOOL") from error
-        shutil.rmtree(self.incoming)
-        self.incoming.mkdir()
-        for each in self.sealing.iterdir():
-            with suppress(OSError):  # only those that were dropped but for the folder itself are empty
-                each.rmdir()
+        self.opened, self.closed = _batches(self.open_), _batches(self.sealing)
+        batches = {batch.mark: batch for batch in (*self.opened.values(), *self.closed.values())}
+        self.segments.open(lambda found: found.mark in batches and batches[found.mark].add(found, found.arrived_at))
         sync_folder(self.folder)
 
     def close(self) -> None:
+        self.segments.close()
         os.close(self.lock)
+
+    def prepare(self) -> None:
+        """Write spare segments through, so that the first instances come as fast as later ones; raises `Full`."""
+        while self.segments.lacks_spares():
+            self.check_room(self.segments.size)
+            with translated():
+                self.segments.prepare_spare()
+
+    # ── what comes ──
 
     def receive(self) -> Incoming:
         """Begin to receive one instance; raises `Full` while the disk has no room to spare."""
         self.check_room()
         with translated():
-            return Incoming(self)
+            return Incoming(self, self.segments.take())
 
     def check_room(self, size: int = 0) -> None:
         """Raise `Full` while the disk has no room to spare for so many bytes."""
@@ -91,109 +100,120 @@ class Spool:
             if shutil.disk_usage(self.folder).free < self.reserve_bytes + size:
                 raise Full("the spool's disk is at its reserve; sealing makes room, then sending works again")
 
-    def keep(self, file: Path, head: Head, sha256: str, study: Key, arrival: Callable[[], Arrival]) -> None:
-        """Give a whole, synced file its place; durable on return. The same instance twice is one file."""
-        name = f"{hashlib.sha256(head.sop_instance_uid.encode()).hexdigest()[:UID_HASH]}-{sha256}"
-        with self.moving:
-            folder = self._batch(study, arrival)
-            descriptor = os.open(folder, os.O_RDONLY)
-            if (folder / name).exists():
-                file.unlink()
-                os.utime(folder)
-            else:
-                file.rename(folder / name)
+    def keep(self, incoming: Incoming, study: Key, arrival: Callable[[], Arrival]) -> bool:
+        """Make it part of the study's open batch, durable on return; False if it was there already."""
+        digest = incoming.hash.digest()
+        with self.changing:
+            batch = self._open_batch(study, arrival)
+            batch.coming += 1
         try:
-            os.fsync(descriptor)
+            known = batch.instances.get(digest.hex())
+            instance = known or incoming.segment.add(incoming.size, digest, batch.mark)
+            with self.changing:
+                return batch.add(instance, datetime.now(UTC) if known else instance.arrived_at) and not known
         finally:
-            os.close(descriptor)
+            with self.changing:
+                batch.coming -= 1
+                self.changing.notify_all()
 
-    def _batch(self, study: Key, arrival: Callable[[], Arrival]) -> Path:
-        """The study's open batch; a new one appears in one step, with its arrival in it."""
-        folder = self.open_ / study
-        if not folder.exists():
-            fresh = self.incoming / study
-            fresh.mkdir(exist_ok=True)
-            write_durably(fresh / ARRIVAL, arrival().model_dump_json().encode())
-            sync_folder(fresh)
-            fresh.rename(folder)
+    def _open_batch(self, study: Key, arrival: Callable[[], Arrival]) -> Batch:
+        if study not in self.opened:
+            batch = Batch(arrival(), datetime.now(UTC))
+            write_durably(self.folder / "new", batch.arrival.model_dump_json().encode())
+            (self.folder / "new").rename(self.open_ / study)
             sync_folder(self.open_)
-        return folder
+            self.opened[study] = batch
+        return self.opened[study]
+
+    # ── what is sealed ──
 
     def waiting(self) -> dict[Key, datetime]:
         """The studies that are still open, and when each last got an instance."""
-        found = {}
-        for each in self.open_.iterdir():
-            with suppress(FileNotFoundError):  # it was claimed this moment
-                found[each.name] = datetime.fromtimestamp(each.stat().st_mtime, UTC)
-        return found
+        with self.changing:
+            return {study: batch.last for study, batch in self.opened.items()}
 
     def claimed(self) -> set[Key]:
         """The studies that are being sealed."""
-        return {each.name for each in self.sealing.iterdir()}
+        with self.changing:
+            return set(self.closed)
 
     def arrival(self, study: Key) -> Arrival:
         """What was known when the study's batch began, being sealed or open; `FileNotFoundError` if it is neither."""
-        for folder in (self.sealing, self.open_, self.sealing):  # it may move from open to sealing while we look
-            with suppress(FileNotFoundError):
-                return Arrival.model_validate_json((folder / study / ARRIVAL).read_bytes())
-        raise FileNotFoundError(study)
+        with self.changing:
+            batch = self.closed.get(study) or self.opened.get(study)
+        if batch is None:
+            raise FileNotFoundError(study)
+        return batch.arrival
 
     def claim(self, study: Key) -> None:
         """Close the open batch: instances from now on begin the next one. The last batch must have been dropped."""
-        with self.moving:
+        with self.changing:
+            if study in self.closed:
+                raise FileExistsError(study)
             (self.open_ / study).rename(self.sealing / study)
+            batch = self.closed[study] = self.opened.pop(study)
         sync_folder(self.sealing)
         sync_folder(self.open_)
+        with self.changing:
+            self.changing.wait_for(lambda: not batch.coming)
 
     def batch(self, study: Key) -> list[Spooled]:
         """The claimed instances, in the order they came."""
-        files = [path for path in (self.sealing / study).iterdir() if path.name != ARRIVAL]
-        found = [Spooled(path, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return sorted(found, key=lambda each: (each.arrived, each.path.name))
+        return sorted(self.closed[study].instances.values(), key=lambda each: (each.arrived, each.sha256))
 
     def drop(self, study: Key) -> None:
-        """Forget a claimed batch: it is sealed elsewhere. The arrival goes last, so that a crash can repeat this."""
-        folder = self.sealing / study
-        for each in self.batch(study):
-            each.path.unlink()
-        (folder / ARRIVAL).unlink(missing_ok=True)
-        folder.rmdir()
+        """Forget a claimed batch: it is sealed elsewhere."""
+        (self.sealing / study).unlink()
         sync_folder(self.sealing)
+        with self.changing:
+            batch = self.closed.pop(study)
+        self.segments.drop(batch.instances.values())
+
+
+def _batches(folder: Path) -> dict[Key, Batch]:
+    return {
+        path.name: Batch(
+            Arrival.model_validate_json(path.read_bytes()), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        )
+        for path in folder.iterdir()
+    }
 
 
 class Incoming:
-    """One instance on its way in: written and hashed piece by piece, then kept or discarded."""
+    """One instance on its way in: written, hashed and read piece by piece, then kept or discarded."""
 
-    def __init__(self, spool: Spool) -> None:
-        self.spool, self.size, self.hash = spool, 0, hashlib.sha256()
-        descriptor, name = mkstemp(dir=spool.incoming)
-        self.path, self.file = Path(name), os.fdopen(descriptor, "wb")
+    def __init__(self, spool: Spool, segment: Segment) -> None:
+        self.spool, self.segment = spool, segment
+        self.size, self.hash, self.reader = 0, hashlib.sha256(), Reader()
+        self.under_way = True
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Add a piece; raises `Full` when the disk is, `TooLarge` when the instance is."""
-        self.size += len(piece)
-        if self.size > self.spool.limit_bytes:
+        """Add a piece.
+
+        Raises `Full` when the disk is, `TooLarge` when the instance is, `Invalid` when it cannot be a DICOM file.
+        """
+        if self.size + len(piece) > self.spool.limit_bytes:
             raise TooLarge(f"an instance is at most {self.spool.limit_bytes} bytes here")
-        self.hash.update(piece)
         with translated():
-            self.file.write(piece)
+            self.segment.write(memoryview(piece), self.size)
+        self.size += len(piece)
+        self.hash.update(piece)
+        self.reader.feed(piece)
 
     def finish(self) -> Head:
-        """Bring all of it to stable storage and read its head; raises `Invalid` unless it is a whole DICOM file."""
-        with translated():
-            self.file.flush()
-            head = read_head(self.path)
-            os.fsync(self.file.fileno())
-            self.file.close()
-        return head
+        """The last piece was written: what the front door must know of it. Raises `Invalid` unless it is whole."""
+        return self.reader.finish()
 
-    def keep(self, head: Head, study: Key, arrival: Callable[[], Arrival]) -> None:
+    def keep(self, study: Key, arrival: Callable[[], Arrival]) -> None:
         """Make it part of the study's open batch; on return it may be acknowledged."""
         with translated():
-            self.spool.keep(self.path, head, self.hash.hexdigest(), study, arrival)
+            self._end(added=self.spool.keep(self, study, arrival))
 
     def discard(self) -> None:
-        """Remove what is left, if it was not kept."""
-        with suppress(OSError):
-            self.file.close()
-        self.path.unlink(missing_ok=True)
+        """Leave nothing of it, if it was not kept."""
+        if self.under_way:
+            self._end(added=False)
+
+    def _end(self, *, added: bool) -> None:
+        self.under_way = False
+        self.spool.segments.give_back(self.segment, added=added)

@@ -1,12 +1,12 @@
-"""Walking over the elements of a data set (PS3.5 §7.1) without reading their values, nested ones included.
+"""Walking over the elements of a data set (PS3.5 §7.1) while it comes, nested ones included, keeping a few values.
 
 pydicom would do it in ten times the time, and this is between an instance's last byte and its acknowledgement.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from struct import Struct
-from typing import BinaryIO
 
 from radrelay_shared.errors import Invalid
 
@@ -14,86 +14,108 @@ Values = dict[int, bytes]
 
 UNDEFINED = 0xFFFF_FFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
+DELIMITERS = ITEM >> 16  # their group
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 2 reserved bytes, 4 of length
-SHORT = 4096  # bytes: longer values are not read
+HEADER, LONG_HEADER = 8, 12  # bytes
+SHORT = 4096  # bytes: longer values are not kept
 DEPTH = 64  # of sequences within sequences
 
 
 class Walk:
-    """Steps from element to element; `end` is where the last one ends, by its own account, maybe beyond the file."""
+    """Feed it a data set in pieces of any size; it keeps the wanted values and holds one element's beginning back.
 
-    def __init__(self, file: BinaryIO, *, implicit: bool, little: bool) -> None:
-        self.file, self.implicit = file, implicit
+    It stops before the first element behind the tag `last`; `rest` is then what it was fed of that and the others.
+    """
+
+    def __init__(self, wanted: Collection[int], *, implicit: bool, little: bool, last: int = UNDEFINED) -> None:
+        self.wanted, self.implicit, self.last = wanted, implicit, last
         order = "<" if little else ">"
-        self.tag, self.short, self.long = Struct(order + "HH"), Struct(order + "H"), Struct(order + "I")
-        self.end = file.tell()
+        self.explicit_header, self.long = Struct(order + "HH2sH"), Struct(order + "I")
+        self.values: Values = {}
+        self.held = b""
+        self.missing = 0  # bytes of a value
+        self.inside: list[tuple[int, bool]] = []  # sequences and items: how each ends, whether VRs are implicit then
+        self.padding = False  # zeros follow the last element
+        self.rest: memoryview | None = None
 
-    def values(self, last: int | None) -> Values:
-        """The short values up to the tag `last`, where the file is left, or up to the end; raises `Invalid` if cut."""
-        found: Values = {}
-        while header := self._header(may_end=True):
-            tag, vr, length, size = header
-            if last is not None and tag > last:
-                self.file.seek(-size, 1)
+    def feed(self, data: memoryview) -> None:
+        """Go on; raises `Invalid` where the data set is damaged."""
+        if self.rest is not None:
+            return
+        if self.held:
+            data, self.held = memoryview(self.held + data), b""
+        at = self.missing
+        while at + HEADER <= len(data):
+            end = self._element(data, at)
+            if end is None:
                 break
-            if length <= SHORT:
-                found[tag] = self._read(length)
-                self.end += length
-            else:
-                self._skip(tag, vr, length, 0)
-        return found
+            at = end
+        self.missing = max(at - len(data), 0)
+        if self.rest is None:
+            self.held = bytes(data[at:])
 
-    def _header(self, *, may_end: bool = False) -> tuple[int, bytes, int, int] | None:
-        """Tag, VR, length and the header's own size; None at the end of the file, or before zeros that pad it."""
-        head = self.file.read(8)
-        if len(head) < 8 or head == bytes(8):  # noqa: PLR2004  the shortest header
-            if may_end:
-                return None
+    def skip(self) -> int:
+        """How many of the next bytes it need not be fed: they are a value's."""
+        skipped, self.missing = self.missing, 0
+        return skipped
+
+    def finish(self) -> None:
+        """The data set has ended; raises `Invalid` if it should not have."""
+        if self.missing and not self.inside:
+            raise Invalid(f"truncated: {self.missing} bytes of the last element are missing")
+        if self.missing or self.inside or len(self.held) >= HEADER:
             raise _cut()
-        group, element = self.tag.unpack_from(head)
-        tag, vr, size = group << 16 | element, head[4:6], 8
-        if self.implicit or group == ITEM >> 16 or not vr.isupper():
-            (length,) = self.long.unpack_from(head, 4)
+        _check_padding(self.held)
+
+    def _element(self, data: memoryview, at: int) -> int | None:
+        """Where the next element begins; None if this one is not to be taken, or not yet."""
+        group, element, vr, length = self.explicit_header.unpack_from(data, at)
+        tag, begin = group << 16 | element, at + HEADER
+        if self.padding or not (tag or any(data[at:begin])):
+            return self._pad(data, at)
+        if self.implicit or group == DELIMITERS or not vr.isupper():
+            (length,) = self.long.unpack_from(data, at + 4)
         elif vr in LONG_VRS:
-            (length,), size = self.long.unpack(self._read(4)), 12
-        else:
-            (length,) = self.short.unpack_from(head, 6)
-        self.end += size
-        return tag, vr, length, size
+            begin = at + LONG_HEADER
+            if begin > len(data):
+                return None
+            (length,) = self.long.unpack_from(data, at + HEADER)
+        if tag > self.last and not self.inside:
+            self.rest = data[at:]
+            return None
+        if self.inside or length == UNDEFINED:
+            return begin + self._within(tag, vr, length)
+        if tag in self.wanted and length <= SHORT:
+            if begin + length > len(data):
+                return None
+            self.values[tag] = bytes(data[begin : begin + length])
+        return begin + int(length)
 
-    def _read(self, length: int) -> bytes:
-        value = self.file.read(length)
-        if len(value) != length:
+    def _within(self, tag: int, vr: bytes, length: int) -> int:
+        """Go into or out of a sequence or an item; how many bytes then are to be skipped."""
+        if self.inside and tag == self.inside[-1][0]:
+            _, self.implicit = self.inside.pop()
+        elif length == UNDEFINED:
+            if len(self.inside) == DEPTH:
+                raise Invalid(f"damaged: more than {DEPTH} sequences within each other")
+            self.inside.append((ITEM_END if tag == ITEM else SEQUENCE_END, self.implicit))
+            # A sequence of unknown VR and undefined length is in implicit VR (PS3.5 §6.2.2, note 2).
+            self.implicit = self.implicit or (vr == b"UN" and tag != ITEM)
+        else:
+            return length
+        return 0
+
+    def _pad(self, data: memoryview, at: int) -> int:
+        if self.inside:
             raise _cut()
-        return value
+        self.padding = True
+        _check_padding(data[at:])
+        return len(data)
 
-    def _skip(self, tag: int, vr: bytes, length: int, depth: int) -> None:
-        """Go behind an element's value."""
-        if length != UNDEFINED:
-            self.end += length
-            self.file.seek(length, 1)
-        elif tag == ITEM:
-            self._skip_until(ITEM_END, depth)
-        elif vr == b"UN" and not self.implicit:
-            self._skip_unknown(depth)
-        else:
-            self._skip_until(SEQUENCE_END, depth)
 
-    def _skip_until(self, last: int, depth: int) -> None:
-        """Go behind the delimiter: of an item's elements, or of a sequence's items or fragments."""
-        if depth == DEPTH:
-            raise Invalid(f"damaged: more than {DEPTH} sequences within each other")
-        while header := self._header():
-            tag, vr, length, _ = header
-            if tag == last:
-                return
-            self._skip(tag, vr, length, depth + 1)
-
-    def _skip_unknown(self, depth: int) -> None:
-        """A sequence of unknown VR and undefined length is in implicit VR (PS3.5 §6.2.2, note 2)."""
-        self.implicit = True
-        self._skip_until(SEQUENCE_END, depth)
-        self.implicit = False
+def _check_padding(data: bytes | memoryview) -> None:
+    if bytes(data).strip(b"\0"):
+        raise Invalid("truncated or damaged: the data set does not end with an element's end")
 
 
 def _cut() -> Invalid:

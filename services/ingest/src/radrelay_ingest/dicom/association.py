@@ -96,7 +96,7 @@ class Association:
                     try:
                         await self._converse(parts)
                     finally:
-                        self.writer.submit(self.reception.close)
+                        self.writer.submit(self.reception.discard)
 
     async def _parts(self) -> AsyncGenerator[Pdu | Fragment, None]:
         """What comes, part by part; raises `TimeoutError` if nothing does."""
@@ -205,8 +205,6 @@ class Association:
         self.asked = None
         if request.command != Command.C_CANCEL_RQ:
             await self._send(command_pdu(context, response(request, status, comment)))
-        if request.command == Command.C_STORE_RQ:
-            self.writer.submit(self.reception.prepare)
 
     async def _store(self, request: Request) -> tuple[int, str]:
         """Keep one instance; the status says what the sender can do about a failure (PS3.4 §B.2.3)."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.dicom.elements import Request, file_meta
 from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.spool import Incoming
 from radrelay_ingest.statuses import Mismatch
-from radrelay_shared.errors import Invalid, RadRelayError
+from radrelay_shared.errors import Invalid
 
 
 class Reception:
@@ -21,20 +20,12 @@ class Reception:
 
     def __init__(self, context: IngestContext, sender: Sender) -> None:
         self.context, self.sender = context, sender
-        self.spare: Incoming | None = None  # made while the sender reads its next file
         self.incoming: Incoming | None = None
         self.failure: Exception | None = None
 
-    def prepare(self) -> None:
-        """Have a file ready for the next data set; if that cannot be, it will be told then."""
-        if self.spare is None:
-            with suppress(RadRelayError):
-                self.spare = self.context.spool.receive()
-
     def begin(self, request: Request, transfer_syntax_uid: str) -> None:
         try:
-            self.context.spool.check_room()
-            self.incoming, self.spare = self.spare or self.context.spool.receive(), None
+            self.incoming = self.context.spool.receive()
             self.incoming.write(file_meta(request.sop_class_uid, request.sop_instance_uid, transfer_syntax_uid))
         except Exception as failure:  # noqa: BLE001  `finish` raises it
             self.failure = failure
@@ -67,12 +58,6 @@ class Reception:
         if self.incoming is not None:
             self.incoming.discard()
         self.incoming = self.failure = None
-
-    def close(self) -> None:
-        """Leave nothing behind at all."""
-        self.discard()
-        if self.spare is not None:
-            self.spare.discard()
 
 
 def check(request: Request, head: Head) -> None:
