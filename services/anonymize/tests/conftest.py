@@ -15,6 +15,7 @@ import pydicom
 import pydicom.data
 import pytest
 from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Context, Words, read
@@ -88,6 +89,14 @@ def instance(number: int = 1, *, file: str = "CT_small.dcm", series: int = 1, st
     return buffer.getvalue()
 
 
+def uid_in(content: bytes) -> str:
+    """The SOP Instance UID, as ingest would have read it; empty for what is no DICOM file."""
+    try:
+        return str(pydicom.dcmread(io.BytesIO(content), specific_tags=["SOPInstanceUID"]).get("SOPInstanceUID", ""))
+    except InvalidDicomError:
+        return ""
+
+
 @dataclass
 class Bench:
     """The service as it runs, what it told the others, and how ingest hands it a batch."""
@@ -129,7 +138,12 @@ class Bench:
     async def _packed(self, study: str, batch: int, number: int, files: Sequence[bytes]) -> PackedSeries:
         async def parts() -> AsyncIterator[PackPart]:
             for place, content in enumerate(files):
-                yield PackPart(f"1.2.3.1.{number}.{place}", "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", content)
+                yield PackPart(
+                    uid_in(content) or f"1.2.3.1.{number}.{place}",
+                    "1.2.840.10008.5.1.4.1.1.2",
+                    "1.2.840.10008.1.2.1",
+                    content,
+                )
 
         key = pack_key(study, batch, number)
         instances = await write_pack(self.context.originals, key, parts())

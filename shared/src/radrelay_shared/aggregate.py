@@ -144,6 +144,9 @@ class Store:
         )
         return [kind.model_validate(document.state) for document in found]
 
+    async def count(self, kind: type[S], where: Sequence[Where] = ()) -> int:
+        return await self.documents.count(kind.collection, where)
+
 
 def same_trace(one: str | None, other: str | None) -> bool:
     """Whether two traceparents (W3C Trace Context §3.2) name one trace."""

@@ -1,79 +1,88 @@
-"""The vault: identity for those who deliver it, every access written down; and what waits for a person."""
+"""The vault's routes: identity for those who deliver it, the way back for results, purging; all of it written down."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
-from radrelay_anonymize.context import AnonymizeContext
-from radrelay_anonymize.domain.cases import Case
-from radrelay_anonymize.domain.identity import unseal
+from radrelay_anonymize.callers import STUDY_KEY, Auditor, Ctx, Service, Study, case_for
+from radrelay_anonymize.results import restored_result
+from radrelay_anonymize.vault import cases_of_patient, identity_in, left_under, purge
+from radrelay_shared.aggregate import Input
 from radrelay_shared.audit import record, records
-from radrelay_shared.errors import NotFound
-from radrelay_shared.http import context_of
-from radrelay_shared.ports import Eq, In, Where
-from radrelay_shared.security import EVERY_SITE, Principal, Role, require
+from radrelay_shared.http import collected
+from radrelay_shared.security import Operator
 
 router = APIRouter(prefix="/vault", tags=["vault"])
-Ctx = Annotated[AnonymizeContext, Depends(context_of)]
-STUDY_KEY = r"^[a-z0-9-]{1,64}$"
+MOST_RESULT = 256 << 20  # bytes of a result that comes back
+StudyKey = Annotated[str, Field(pattern=STUDY_KEY)]
+DICOM = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/dicom": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
-class Request(BaseModel):
+class Look(Input):
     """Whose identity is needed, and what for."""
 
-    model_config = ConfigDict(extra="forbid")
-    study: Annotated[str, Field(pattern=STUDY_KEY)]
+    study: StudyKey
     purpose: Literal["delivery"]
 
 
+class Purge(Input):
+    """What is to be forgotten: a study, or all that its patient has at this site."""
+
+    study: StudyKey
+    scope: Literal["study", "patient"]
+
+
 @router.post("/reidentify")
-async def reidentify(
-    request: Request, caller: Annotated[Principal, require(Role.SERVICE)], context: Ctx, response: Response
-) -> dict[str, Any]:
+async def reidentify(look: Look, caller: Service, context: Ctx, response: Response) -> dict[str, Any]:
     """The identity of a study, for a service that delivers to the hospital which owns the patient."""
-    case = await case_for(caller, request.study, context)
-    if not case.sealed:
-        raise NotFound("the vault knows no identity of this study: no instance of it could be read")
-    await record(context.store, caller, "reidentify", case.study, request.purpose)
-    identity = unseal(context.vault_key, case.study, case.sealed)
+    case = await case_for(caller, look.study, context)
+    await record(context.store, caller, "reidentify", case.study, look.purpose)
+    identity = identity_in(context, case)
     response.headers["Cache-Control"] = "no-store"
     return {"study": case.study, "site": case.site, **identity.model_dump()}
 
 
+@router.post("/results/{study}", openapi_extra=DICOM, response_class=Response)
+async def reidentify_result(study: Study, request: Request, caller: Service, context: Ctx) -> Response:
+    """A result that was made from the study's copies (SR, SEG, presentation state), under the patient's own name."""
+    case = await case_for(caller, study, context)
+    await record(context.store, caller, "reidentify-result", case.study, "delivery")
+    found = await restored_result(context, case, await collected(aiter(request.stream()), MOST_RESULT))
+    return Response(found, media_type="application/dicom", headers={"Cache-Control": "no-store"})
+
+
+@router.post("/purge")
+async def forget(wish: Purge, caller: Operator, context: Ctx) -> dict[str, list[str]]:
+    """Destroy the way back, for good: nobody can tell any more whose the copies are, or deliver by name."""
+    case = await case_for(caller, wish.study, context)
+    cases = [case] if wish.scope == "study" else await cases_of_patient(context, case)
+    for each in cases:
+        await record(context.store, caller, "purge", each.study, wish.scope)
+        await purge(context, each.study)
+    return {"purged": [each.study for each in cases]}
+
+
+@router.get("/keys")
+async def keys(_: Operator, context: Ctx) -> dict[str, Any]:
+    """Which master key seals, and how many entries the others still open: one that opens none can be taken away."""
+    left = [left_under(context, key) for key in context.keys.retired]
+    return {
+        "current": context.keys.current,
+        "left": dict(zip(context.keys.retired, await asyncio.gather(*left), strict=True)),
+    }
+
+
 @router.get("/audit")
-async def audit(
-    caller: Annotated[Principal, require(Role.AUDITOR)],
-    context: Ctx,
-    study: Annotated[str, Query(pattern=STUDY_KEY)],
-) -> list[dict[str, Any]]:
-    """Who asked for a study's identity, when and what for."""
+async def audit(caller: Auditor, context: Ctx, study: Annotated[str, Query(pattern=STUDY_KEY)]) -> list[dict[str, Any]]:
+    """Who asked for a study's identity or decided about it, when and what for."""
     case = await case_for(caller, study, context)
     return [each.model_dump(mode="json") for each in await records(context.store, case.study)]
-
-
-@router.get("/quarantine")
-async def quarantine(
-    caller: Annotated[Principal, require(Role.ASSISTANT, Role.OPERATOR)],
-    context: Ctx,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[dict[str, Any]]:
-    """Studies of which something waits for a person, with the reasons; the instances lie among the originals."""
-    held: list[Where] = [Eq("held", True)]
-    if EVERY_SITE not in caller.sites:
-        held.append(In("site", tuple(caller.sites)))
-    cases = await context.store.find(Case, held, limit=limit)
-    return [
-        {"study": case.study, "site": case.site, "batches": [each.model_dump() for each in case.batches]}
-        for case in cases
-    ]
-
-
-async def case_for(caller: Principal, study: str, context: AnonymizeContext) -> Case:
-    """The study's case; `NotFound` in the same words whether it is another site's or nobody's."""
-    case = await context.store.read(Case, study)
-    if case is None or not caller.sees(case.site):
-        raise NotFound("there is no study of this key for you here")
-    return case

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Quarantined, Words
-from radrelay_anonymize.domain.cases import Batch
+from radrelay_anonymize.domain.cases import Batch, Held
 from radrelay_anonymize.domain.identity import Identity
 from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.instance import Copy, Facts, engine_context, made_copy, who
@@ -48,24 +48,25 @@ class Work:
     study_instance_uid: str = ""
     modalities: set[str] = field(default_factory=set)
     body_parts: set[str] = field(default_factory=set)
-    quarantined: int = 0
-    reasons: set[str] = field(default_factory=set)
+    held: list[Held] = field(default_factory=list)
+    vouched: bool = False  # a person has looked at these instances
 
     async def run(self) -> Batch:
-        """Write packs, metadata and manifest of all that may leave; count and name what may not."""
+        """Write packs, metadata and manifest of all that may leave; name what may not, with the reasons."""
         secret, site = self.context.tenant_secret, self.event.site
-        self.engine = engine_context(secret, site, self.identity, self.words, self.profile)
+        self.engine = engine_context(secret, site, self.identity, self.words, self.profile, vouched=self.vouched)
         done = [await self._series(each, number) for number, each in enumerate(self.originals.series, 1)]
         series = tuple(each for each in done if each is not None)
         return Batch(
             batch=self.event.batch,
             released=sum(len(each.instances) for each in series),
-            quarantined=self.quarantined,
-            reasons=first_of(self.reasons),
+            held=tuple(self.held),
+            reasons=first_of({reason for each in self.held for reason in each.reasons}),
             manifest=await self._manifest(series) if series else None,
             study_instance_uid=self.study_instance_uid,
             modalities=first_of(self.modalities),
             body_parts=first_of(self.body_parts),
+            received=self.event,
         )
 
     async def _manifest(self, series: tuple[PackedSeries, ...]) -> str:
@@ -80,7 +81,7 @@ class Work:
         study, batch, blobs = self.event.study, self.event.batch, self.context.blobs
         self.facts = []
         pack, metadata = pack_key(study, batch, number), metadata_key(study, batch, number)
-        instances = await write_pack(blobs, pack, self._parts(original))
+        instances = await write_pack(blobs, pack, self._parts(original, number))
         if not instances:
             await blobs.delete(pack)
             return None
@@ -97,12 +98,11 @@ class Work:
             instances=tuple(instances),
         )
 
-    async def _parts(self, original: PackedSeries) -> AsyncIterator[PackPart]:
-        for instance in original.instances:
+    async def _parts(self, original: PackedSeries, number: int) -> AsyncIterator[PackPart]:
+        for place, instance in enumerate(original.instances, 1):
             outcome = await self._copy(original, instance)
             if isinstance(outcome, Quarantined):
-                self.quarantined += 1
-                self.reasons.update(outcome.reasons)
+                self.held.append(Held(series=number, place=place, reasons=outcome.reasons))
             else:
                 self.facts.append(outcome.facts)
                 yield outcome.part

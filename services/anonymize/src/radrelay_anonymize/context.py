@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from radrelay_anonymize.domain.identity import vault_key
 from radrelay_anonymize.domain.profile import profiles_in
+from radrelay_anonymize.domain.seals import keyring
 from radrelay_anonymize.settings import AnonymizeSettings
 from radrelay_shared.events import Priority
 from radrelay_shared.service import Context
@@ -16,7 +16,7 @@ from radrelay_shared.service import Context
 class AnonymizeContext(Context[AnonymizeSettings]):
     async def open(self) -> None:
         self.tenant_secret = self.settings.tenant_secret.get_secret_value().encode()
-        self.vault_key = vault_key(self.settings.vault_key.get_secret_value())
+        self.keys = keyring(self.settings.vault_key.get_secret_value())
         file = self.settings.profiles_file
         self.profiles = profiles_in(file.read_text("utf-8") if file else "")
         self.rooms = {urgent: asyncio.Semaphore(self.settings.at_once) for urgent in (False, True)}

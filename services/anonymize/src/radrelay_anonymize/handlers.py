@@ -6,13 +6,13 @@ from functools import partial
 
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
-from radrelay_anonymize.domain.cases import Batch, Case, finished, identified
-from radrelay_anonymize.domain.identity import Identity, seal, unseal
-from radrelay_anonymize.domain.profile import Profile
+from radrelay_anonymize.domain.cases import Batch, Case, Held, finished
+from radrelay_anonymize.vault import identity_in, keep, keep_uids
 from radrelay_shared.events import Envelope, StudyReceived
 from radrelay_shared.packs import Manifest, read_manifest
 
 READING = "reading"  # the purpose for which the service de-identifies
+UNREADABLE, PURGED = "unreadable", "identity-purged"
 
 
 async def on_study_received(envelope: Envelope[StudyReceived], context: AnonymizeContext) -> None:
@@ -22,30 +22,37 @@ async def on_study_received(envelope: Envelope[StudyReceived], context: Anonymiz
         context.store.nudge()
         return
     originals = await read_manifest(context.originals, event.manifest)
-    known = await context.store.read(Case, event.study)
-    profile = (known and known.profile) or context.profiles.chosen(event.site, READING)
-    found = await identify(context, event, originals, profile)
-    if found is None:
-        batch = unreadable(event, originals)
-    else:
-        identity, words = found
-        kept = await keep(identity, profile, event, context)
-        batch = await Work(context, event, originals, kept, words | kept.words, profile).run()
+    batch = await worked(context, event, originals)
     await context.store.change(Case, event.study, partial(finished, event=event, batch=batch), because=envelope)
 
 
-async def keep(found: Identity, profile: Profile, event: StudyReceived, context: AnonymizeContext) -> Identity:
-    """The study's one identity, sealed in the vault before any copy is made: the first that was found there.
-
-    The profile stays with it, for all batches of a study fare alike.
-    """
+async def worked(context: AnonymizeContext, event: StudyReceived, originals: Manifest) -> Batch:
+    """What de-identifying the batch comes to."""
     known = await context.store.read(Case, event.study)
-    if known is None or not known.sealed:
-        sealed = seal(context.vault_key, event.study, found)
-        decide = partial(identified, study=event.study, site=event.site, sealed=sealed, profile=profile)
-        known = await context.store.change(Case, event.study, decide)
-    return unseal(context.vault_key, event.study, known.sealed) if known else found
+    if known is not None and known.purged:
+        return all_held(event, originals, PURGED)
+    profile = (known and known.profile) or context.profiles.chosen(event.site, READING)
+    found = await identify(context, event, originals, profile)
+    if found is None:
+        return all_held(event, originals, UNREADABLE)
+    identity, words = found
+    case = await keep(context, event.site, event.study, identity, profile)
+    await keep_uids(context, case, event.batch, [*uids_in(originals), *words.uids])
+    kept = identity_in(context, case)
+    return await Work(context, event, originals, kept, words | kept.words, profile).run()
 
 
-def unreadable(event: StudyReceived, originals: Manifest) -> Batch:
-    return Batch(batch=event.batch, quarantined=originals.instance_count, reasons=("unreadable",))
+def uids_in(originals: Manifest) -> list[str]:
+    series = [each.series_instance_uid for each in originals.series]
+    instances = [each.sop_instance_uid for one in originals.series for each in one.instances]
+    return [originals.study_instance_uid, *series, *instances]
+
+
+def all_held(event: StudyReceived, originals: Manifest, reason: str) -> Batch:
+    """Nothing of the batch may leave."""
+    held = tuple(
+        Held(series=number, place=place, reasons=(reason,))
+        for number, series in enumerate(originals.series, 1)
+        for place, _ in enumerate(series.instances, 1)
+    )
+    return Batch(batch=event.batch, held=held, reasons=(reason,), received=event)

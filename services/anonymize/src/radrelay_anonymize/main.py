@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from radrelay_anonymize.api import router
+from radrelay_anonymize import api, quarantine_api
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Case
 from radrelay_anonymize.handlers import on_study_received
 from radrelay_anonymize.settings import AnonymizeSettings
+from radrelay_anonymize.vault import Uids, rewrap
 from radrelay_shared import events
 from radrelay_shared.audit import AuditRecord
 from radrelay_shared.service import Service, run
@@ -18,8 +19,10 @@ SERVICE = Service(
     paths=("/vault",),
     settings=AnonymizeSettings,
     context=AnonymizeContext,
-    aggregates=(Case, AuditRecord),
-    routers=(router,),
+    aggregates=(Case, Uids, AuditRecord),
+    routers=(api.router, quarantine_api.router),
+    tasks=(rewrap,),
+    streams=("/vault/results",),
 )
 
 

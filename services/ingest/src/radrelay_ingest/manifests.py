@@ -17,8 +17,9 @@ from radrelay_ingest.domain.evidence import Evidence, ManifestGiven, with_manife
 from radrelay_ingest.domain.manifests import SignedManifest, read_manifest
 from radrelay_ingest.domain.sites import PublicKey
 from radrelay_ingest.stow import patiently
-from radrelay_shared.errors import Conflict, Forbidden, TooLarge
+from radrelay_shared.errors import Conflict, Forbidden
 from radrelay_shared.events import Key
+from radrelay_shared.http import collected
 
 ALGORITHM = "EdDSA"
 MAX_BYTES = 24 << 20  # of a signed manifest of the most instances
@@ -29,7 +30,7 @@ async def take_manifest(context: IngestContext, site: str, body: AsyncIterator[b
 
     Raises `TooLarge`, `Forbidden` if no key of the site's signed it, and `Invalid` with what is wrong in it.
     """
-    token = await collected(body, context.settings.stow_timeout)
+    token = await collected(patiently(body, context.settings.stow_timeout), MAX_BYTES)
     payload = await asyncio.to_thread(verified, token, context.site(site).manifest_keys)
     manifest = await asyncio.to_thread(read_manifest, payload)
     study = context.study_key(site, manifest.study_instance_uid)
@@ -47,16 +48,6 @@ async def manifest_of(context: IngestContext, evidence: Evidence | None) -> Sign
         return None
     token = await context.originals.read(evidence.manifest.key)
     return await asyncio.to_thread(lambda: read_manifest(unverified(token)))
-
-
-async def collected(body: AsyncIterator[bytes], seconds: float) -> bytes:
-    """The whole body; raises `TooLarge`, or `TooSlow` if it stops coming."""
-    found = bytearray()
-    async for piece in patiently(body, seconds):
-        found += piece
-        if len(found) > MAX_BYTES:
-            raise TooLarge(f"a manifest is at most {MAX_BYTES} bytes; send the study in parts")
-    return bytes(found)
 
 
 def verified(token: bytes, keys: tuple[PublicKey, ...]) -> bytes:

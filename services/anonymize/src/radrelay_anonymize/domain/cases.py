@@ -1,61 +1,129 @@
-"""A study in the vault: its sealed identity, and what became of each batch."""
+"""A study in the vault: its sealed identity, what became of each batch, and what waits for a person."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from pydantic import BaseModel, ConfigDict
+from typing import ClassVar, Literal
 
 from radrelay_anonymize.domain.profile import Profile
-from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.aggregate import Aggregate, Decision, Part
+from radrelay_shared.errors import NotFound, Refused
 from radrelay_shared.events import Event, StudyAnonymized, StudyFacts, StudyQuarantined, StudyReceived
 from radrelay_shared.ports import Index
 
+Verdict = Literal["released", "rejected"]
+FIRST_RELEASE = 900_001  # batches from here on hold what a person released; those below are ingest's
 
-class Batch(BaseModel):
-    """What de-identifying one batch came to. `quarantined` counts instances; they stay among the originals.
+
+class Held(Part):
+    """An instance in quarantine: the `place`th of its series in the originals' manifest, both counted from 1."""
+
+    series: int
+    place: int
+    reasons: tuple[str, ...]
+    verdict: Verdict | None = None
+
+
+class Batch(Part):
+    """What de-identifying one batch came to.
 
     Reasons, modalities and body parts are bounded by their maker, for they travel in events.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     batch: int
     released: int = 0
-    quarantined: int = 0
+    held: tuple[Held, ...] = ()  # they stay among the originals
     reasons: tuple[str, ...] = ()
     manifest: str | None = None
     study_instance_uid: str = ""  # de-identified
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
+    received: StudyReceived | None = None  # what ingest said of it
+
+    @property
+    def waiting(self) -> tuple[Held, ...]:
+        return tuple(each for each in self.held if each.verdict is None)
 
 
 class Case(Aggregate):
     collection: ClassVar[str] = "cases"
-    indexes: ClassVar[tuple[Index, ...]] = (Index("cases", ("site",)), Index("cases", ("held",)))
+    indexes: ClassVar[tuple[Index, ...]] = (
+        Index("cases", ("site",)),
+        Index("cases", ("held",)),
+        Index("cases", ("pseudonym",)),
+        Index("cases", ("key",)),
+    )
 
     study: str
     site: str
-    sealed: str = ""  # see `identity.seal`; empty until an instance could be read
+    sealed: str = ""  # see `seals`; empty until an instance could be read, and once it was purged
+    key: str = ""  # the master key that opens it
+    pseudonym: str = ""  # the patient, as the reading zone knows them
+    purged: bool = False  # the way back was destroyed on purpose; nothing of the study is de-identified any more
     profile: Profile | None = None  # under which all its batches are de-identified
-    held: bool = False  # something of it is in quarantine
+    held: bool = False  # something of it waits for a person
     batches: tuple[Batch, ...] = ()
 
+    @property
+    def id(self) -> str:
+        return self.study
 
-def identified(case: Case | None, study: str, site: str, sealed: str, profile: Profile) -> Decision[Case] | None:
-    """Keep this identity, unless there is one."""
-    if case is not None and case.sealed:
+    def batch(self, number: int) -> Batch:
+        """Raises `NotFound` if there is none of this number."""
+        for each in self.batches:
+            if each.batch == number:
+                return each
+        raise NotFound(f"{self.study} has no batch {number}")
+
+    @property
+    def next_release(self) -> int:
+        return max((each.batch + 1 for each in self.batches if each.batch >= FIRST_RELEASE), default=FIRST_RELEASE)
+
+
+def identified(case: Case | None, fresh: Case) -> Decision[Case] | None:
+    """Keep this identity, unless there is one, or there was one."""
+    if case is not None and (case.sealed or case.purged):
         return None
-    case = case or Case(study=study, site=site)
-    return Decision(case.model_copy(update={"sealed": sealed, "profile": profile}))
+    return Decision(fresh.model_copy(update={"batches": case.batches, "held": case.held}) if case else fresh)
 
 
 def finished(case: Case | None, event: StudyReceived, batch: Batch) -> Decision[Case]:
     """Note what the batch came to, and tell what may go on and what may not."""
     case = case or Case(study=event.study, site=event.site)
-    others = tuple(each for each in case.batches if each.batch != batch.batch)
-    changes = {"batches": (*others, batch), "held": case.held or batch.quarantined > 0}
-    return Decision(case.model_copy(update=changes), events_of(event, batch))
+    return Decision(_with(case, batch), events_of(event, batch))
+
+
+def decided(
+    case: Case | None, number: int, places: frozenset[tuple[int, int]], verdict: Verdict, release: Batch | None
+) -> Decision[Case]:
+    """Note what a person decided on held instances (series, place); `release` is the batch that became of them.
+
+    Raises `Refused` if one of them does not wait any more.
+    """
+    if case is None:
+        raise NotFound("there is no study of this key for you here")
+    batch = case.batch(number)
+    if not places <= {(each.series, each.place) for each in batch.waiting}:
+        raise Refused(f"some of these instances of {case.study} do not wait for a decision (any more)")
+    held = tuple(
+        each.model_copy(update={"verdict": verdict}) if (each.series, each.place) in places else each
+        for each in batch.held
+    )
+    case = _with(case, batch.model_copy(update={"held": held}))
+    if release is None or release.received is None:
+        return Decision(case)
+    return Decision(_with(case, release), events_of(release.received, release))
+
+
+def purged(case: Case | None) -> Decision[Case] | None:
+    """Destroy the way back; None if there is none any more."""
+    if case is None or case.purged:
+        return None
+    return Decision(case.model_copy(update={"sealed": "", "key": "", "purged": True}))
+
+
+def _with(case: Case, batch: Batch) -> Case:
+    batches = (*(each for each in case.batches if each.batch != batch.batch), batch)
+    return case.model_copy(update={"batches": batches, "held": any(each.waiting for each in batches)})
 
 
 def events_of(event: StudyReceived, batch: Batch) -> tuple[Event, ...]:
@@ -65,7 +133,7 @@ def events_of(event: StudyReceived, batch: Batch) -> tuple[Event, ...]:
         shown = {"study_instance_uid", "modalities", "body_parts", "manifest"}
         details = batch.model_dump(include=shown) | {"instances": batch.released}
         events.append(StudyAnonymized.model_validate(facts | details))
-    if batch.quarantined:
-        held = {"reasons": batch.reasons, "instances": batch.quarantined}
+    if batch.held:
+        held = {"reasons": batch.reasons, "instances": len(batch.held)}
         events.append(StudyQuarantined.model_validate(facts | held))
     return tuple(events)

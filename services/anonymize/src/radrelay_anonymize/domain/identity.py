@@ -1,21 +1,14 @@
-"""Who a study is about, as the images say it, and how it lies in the vault: sealed with AES-256-GCM."""
+"""Who a study is about, as the images say it."""
 
 from __future__ import annotations
 
-import base64
-import secrets
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 
 from radrelay_anonymize.domain.reading import element, quietly, texts
 from radrelay_anonymize.domain.words import Words
-from radrelay_shared.errors import Invalid
 
-NONCE_BYTES, KEY_BYTES = 12, 32
 ATTRIBUTES = (
     "PatientName",
     "PatientID",
@@ -95,31 +88,3 @@ def identity_of(dataset: FileDataset) -> Identity:
 def _said(dataset: FileDataset, keyword: str) -> str:
     found = element(dataset, tag_for_keyword(keyword)) if keyword in dataset else None
     return "" if found is None or found.VR == "SQ" else "\\".join(texts(found))
-
-
-def vault_key(encoded: str) -> bytes:
-    """The key from its base64 form; raises `Invalid` if it is not 256 bits long."""
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except ValueError as error:
-        raise Invalid("RADRELAY_VAULT_KEY is not base64") from error
-    if len(key) != KEY_BYTES:
-        raise Invalid("RADRELAY_VAULT_KEY must be 32 random bytes in base64 (`openssl rand -base64 32`)")
-    return key
-
-
-def seal(key: bytes, study: str, identity: Identity) -> str:
-    """The identity, encrypted and bound to its study key, as base64."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    sealed = AESGCM(key).encrypt(nonce, identity.model_dump_json().encode(), study.encode())
-    return base64.b64encode(nonce + sealed).decode()
-
-
-def unseal(key: bytes, study: str, sealed: str) -> Identity:
-    """The identity; raises `Invalid` if anything of it, or its study, was changed, or the key is another."""
-    try:
-        raw = base64.b64decode(sealed, validate=True)
-        text = AESGCM(key).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], study.encode())
-    except (InvalidTag, ValueError):
-        raise Invalid(f"the vault's entry of {study} was changed, or sealed with another key") from None
-    return Identity.model_validate_json(text)

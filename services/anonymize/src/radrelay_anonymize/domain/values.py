@@ -32,6 +32,7 @@ class Context:
     date_shift: int
     words: Words
     profile: Profile = field(default_factory=default)
+    vouched: bool = False  # a person has looked at the instance: mere words are no evidence against it
 
     def knowing(self, words: Words) -> Context:
         """As this, with these words, too; retained UIDs are none."""
