@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
+from radrelay_ingest.domain.completeness import Whole
 from radrelay_ingest.domain.orders import Order, Patient, Request
-from radrelay_ingest.domain.sites import Site, Sites, register, still_to_wait
+from radrelay_ingest.domain.sites import Site, Sites, register
 from radrelay_ingest.domain.studies import Arrival, Harvest, Study, answer, seal
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import Priority, StudyQuarantined, StudyReceived, StudyUpdated
@@ -27,38 +28,13 @@ CT_300 = Harvest(
     modalities=("CT",),
     patient_ids=frozenset({"123456"}),
     conflicts=0,
+    whole=Whole(),
 )
 
 
 def order(priority: Priority = Priority.STAT, patient: str = "123456") -> Order:
     request = Request(accession_number="A1", priority=priority, patient=Patient(identifiers=(patient,)))
     return Order(order="or-a1", site="bozeman", jurisdiction="US-MT", content="c", request=request)
-
-
-@pytest.mark.parametrize(
-    ("priority", "quiet_for", "whole"),
-    [
-        (Priority.ROUTINE, 19.9, False),
-        (Priority.ROUTINE, 20, True),
-        (Priority.URGENT, 6, False),
-        (Priority.STAT, 4.9, False),
-        (Priority.STAT, 5, True),
-    ],
-)
-def test_stat_study_is_whole_sooner_than_a_routine_one(priority: Priority, quiet_for: float, *, whole: bool) -> None:
-    left = still_to_wait(NOON, NOON + timedelta(seconds=quiet_for), BOZEMAN.quiet(priority))
-    assert (left <= timedelta()) is whole
-
-
-def test_a_slow_scanner_s_site_waits_longer() -> None:
-    slow = BOZEMAN.model_copy(update={"quiet_seconds": 300})
-    left = still_to_wait(NOON, NOON + timedelta(seconds=299), slow.quiet(Priority.ROUTINE))
-    assert left == timedelta(seconds=1)
-
-
-def test_no_study_is_looked_at_before_the_most_impatient_site_s_quiet_period() -> None:
-    hasty = BOZEMAN.model_copy(update={"stat_quiet_seconds": 2})
-    assert Sites(sites={"bozeman": BOZEMAN, "hasty": hasty}).shortest_quiet == timedelta(seconds=2)
 
 
 def test_first_batch_of_a_ct_is_received_with_its_order_s_priority() -> None:

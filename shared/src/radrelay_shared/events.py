@@ -77,7 +77,10 @@ class StudyReceived(StudyFacts):
     instances: int
     size: int  # bytes
     modalities: tuple[str, ...]
-    basis: str  # why the study is thought whole: "quiet-period"
+    basis: str  # why the study is thought whole: "manifest", "mpps", "instance-count", "sender-count", "quiet-period"
+    confidence: str = "moderate"  # "certain", "high", "moderate", or "low" if something is known to be missing
+    expected: int | None = None  # instances, where somebody said how many there are
+    missing: int = 0  # of those expected
 
 
 class StudyUpdated(StudyReceived):

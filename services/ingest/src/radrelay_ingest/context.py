@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +33,8 @@ class Sender:
 class IngestContext(Context[IngestSettings]):
     sites: Sites = field(default_factory=Sites)  # as last read; replaced whole, so that threads may look
     dicom_port: int = 0  # where associations are taken, once they are
+    counting: threading.Lock = field(default_factory=threading.Lock)  # held while `delivering` changes
+    delivering: Counter[Key] = field(default_factory=Counter)  # open associations that brought some of a study
 
     async def open(self) -> None:
         settings = self.settings
@@ -73,6 +77,13 @@ class IngestContext(Context[IngestSettings]):
         incoming.keep(study, lambda: self._arrival(head, sender, study))
         return study
 
+    def deliver(self, study: Key, change: int) -> None:
+        """An association begins (1) or ends (-1) to bring instances of this study. From any thread."""
+        with self.counting:
+            self.delivering[study] += change
+            if not self.delivering[study]:
+                del self.delivering[study]
+
     def _prepare(self) -> None:
         with suppress(RadRelayError):  # without spare segments, instances take a little longer
             self.spool.prepare()
@@ -85,6 +96,7 @@ class IngestContext(Context[IngestSettings]):
             study_instance_uid=head.study_instance_uid,
             expects=self.order_key(sender.site, head.accession_number) if head.accession_number else None,
             received_at=datetime.now(UTC),
+            study_instances=head.study_instances,
             traceparent=sender.traceparent,
         )
 

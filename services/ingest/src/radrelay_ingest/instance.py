@@ -19,8 +19,18 @@ SOP_CLASS_UID, SOP_INSTANCE_UID = 0x0008_0016, 0x0008_0018
 ACCESSION_NUMBER, MODALITY = 0x0008_0050, 0x0008_0060
 PATIENT_ID = 0x0010_0020
 STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020_000D, 0x0020_000E
+STUDY_INSTANCES = 0x0020_1208
 WANTED = frozenset(
-    (SOP_CLASS_UID, SOP_INSTANCE_UID, ACCESSION_NUMBER, MODALITY, PATIENT_ID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID)
+    (
+        STUDY_INSTANCES,
+        SOP_CLASS_UID,
+        SOP_INSTANCE_UID,
+        ACCESSION_NUMBER,
+        MODALITY,
+        PATIENT_ID,
+        STUDY_INSTANCE_UID,
+        SERIES_INSTANCE_UID,
+    )
 )
 
 PIECE, INFLATED_PIECE, MAX_INFLATED = 1 << 16, 1 << 20, 4 << 30  # bytes
@@ -80,6 +90,7 @@ class Reader:
             modality=_text(values, MODALITY),
             accession_number=_text(values, ACCESSION_NUMBER),
             patient_id=_text(values, PATIENT_ID),
+            study_instances=_count(values, STUDY_INSTANCES),
         )
 
     def _take_preamble(self, data: memoryview) -> memoryview:
@@ -140,6 +151,11 @@ def _uid(values: Values, tag: int) -> str:
     if not UID.fullmatch(found):
         raise Invalid(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {'is not a UID' if found else 'is missing'}")
     return found
+
+
+def _count(values: Values, tag: int) -> int | None:
+    found = _text(values, tag)
+    return int(found) if found.isascii() and found.isdigit() and int(found) else None
 
 
 def _text(values: Values, tag: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from radrelay_ingest.context import IngestContext
+from radrelay_ingest.domain.completeness import Whole
 from radrelay_ingest.domain.studies import Arrival, Harvest, Head, Study
 from radrelay_ingest.domain.vocabulary import modality
 from radrelay_ingest.instance import read_head
@@ -34,7 +35,9 @@ class Instance:
     file: Spooled
 
 
-async def bring_in(context: IngestContext, arrival: Arrival, files: Sequence[Spooled], study: Study | None) -> Harvest:
+async def bring_in(
+    context: IngestContext, arrival: Arrival, files: Sequence[Spooled], study: Study | None, whole: Whole
+) -> Harvest:
     """Store what is new among the claimed files as the study's next batch, and keep what conflicts beside it.
 
     Doing it again writes the same keys with the same bytes.
@@ -58,6 +61,7 @@ async def bring_in(context: IngestContext, arrival: Arrival, files: Sequence[Spo
         modalities=tuple(sorted({modality(each.head.modality) for each in new if each.head.modality})),
         patient_ids=frozenset(each.head.patient_id for each in new if each.head.patient_id),
         conflicts=len(conflicts),
+        whole=whole,
     )
 
 

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
-from radrelay_ingest.domain.orders import Order
-from radrelay_ingest.domain.sites import still_to_wait
-from radrelay_ingest.domain.studies import Arrival, Study
+from radrelay_ingest.domain.completeness import Basis, Wait
+from radrelay_ingest.domain.evidence import Evidence
+from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.domain.studies import seal as decide
+from radrelay_ingest.judging import Judge, order_of, priority_of
 from radrelay_ingest.orders import match_study
 from radrelay_ingest.packing import bring_in
+from radrelay_ingest.questions import Questions
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.events import Key, Priority
 from radrelay_shared.telemetry import PROPAGATOR, current_study
 
 log = logging.getLogger("radrelay.ingest")
 
-DONE = timedelta()
 SHORTEST_PAUSE = 0.05  # seconds between looks at the spool, however many studies become whole one after the other
 PAUSES = (1.0, 5.0, 15.0, 60.0)  # seconds between tries; the last one for ever
 
@@ -39,6 +40,7 @@ class Sealer:
 
     def __init__(self, context: IngestContext) -> None:
         self.context, self.spool = context, context.spool
+        self.judge, self.questions = Judge(context), Questions(context)
         self.under_way: dict[Key, asyncio.Task[None]] = {}
         # STAT has slots of its own: it never waits while a backlog of routine studies is sealed.
         self.slots = {urgent: asyncio.Semaphore(context.settings.seal_at_once) for urgent in (False, True)}
@@ -49,7 +51,7 @@ class Sealer:
                 pause = await self._sweep()
                 await asyncio.sleep(pause)
         finally:
-            tasks = list(self.under_way.values())
+            tasks = [*self.under_way.values(), *self.questions.under_way.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -59,31 +61,29 @@ class Sealer:
         for study in await asyncio.to_thread(self.spool.claimed) - self.under_way.keys():
             self._start(study)
         pause = self.context.settings.sweep_seconds
-        for study, last in (await asyncio.to_thread(self.spool.waiting)).items():
-            if study in self.under_way:
-                continue
+        waiting = {study: last for study, last in self.spool.waiting().items() if study not in self.under_way}
+        try:
+            evidence = await self.judge.evidence(waiting)
+        except RadRelayError as error:
+            log.warning("no study can be judged now; all stay in the spool", exc_info=error)
+            return pause
+        for study, last in waiting.items():
             try:
-                left = await self._left(study, last)
-                if left <= DONE:
-                    await asyncio.to_thread(self.spool.claim, study)
-                    self._start(study)
-                else:
-                    pause = min(pause, left.total_seconds())
+                pause = min(pause, await self._look_at(study, last, evidence.get(study)))
             except (RadRelayError, OSError) as error:
                 log.warning("a study cannot be judged now; it stays in the spool", exc_info=error)
         return max(pause, SHORTEST_PAUSE)
 
-    async def _left(self, study: Key, last: datetime) -> timedelta:
-        """What is left of the site's quiet period: of the shorter one if the study's order is STAT.
-
-        While it is too early for any study of any site, neither arrival nor order is looked at.
-        """
-        now, sites = self.context.clock(), self.context.sites
-        if (left := still_to_wait(last, now, sites.shortest_quiet)) > DONE:
-            return left
-        arrival = await asyncio.to_thread(self.spool.arrival, study)
-        priority = priority_of(await order_of(self.context, arrival))
-        return still_to_wait(last, now, self.context.site(arrival.site).quiet(priority))
+    async def _look_at(self, study: Key, last: datetime, evidence: Evidence | None) -> float:
+        """Claim the study if it is whole, once its sender was asked where it can be; seconds until the next look."""
+        found = await self.judge.judge(study, last, evidence)
+        if isinstance(found, Wait):
+            return (found.until - self.context.clock()).total_seconds()
+        if found.basis is Basis.QUIET and self.questions.ask(study, last, evidence):
+            return self.context.settings.sweep_seconds
+        await asyncio.to_thread(self.spool.claim, study)
+        self._start(study)
+        return SHORTEST_PAUSE
 
     def _start(self, study: Key) -> None:
         task = asyncio.create_task(self._keep_trying(study), name=f"seal {study}")
@@ -117,17 +117,10 @@ async def seal_batch(context: IngestContext, study: Key) -> None:
         files = await asyncio.to_thread(spool.batch, study)
         current = await context.store.read(Study, study)
         if files and (current is None or current.sealed != arrival.id):
-            harvest = await bring_in(context, arrival, files, current)
+            whole = await Judge(context).sealed_as(study)
+            harvest = await bring_in(context, arrival, files, current, whole)
             order = await order_of(context, arrival)
             await context.store.change(Study, study, partial(decide, arrival=arrival, harvest=harvest, order=order))
         if arrival.expects:
             await match_study(context, arrival.expects, study)
         await asyncio.to_thread(spool.drop, study)
-
-
-async def order_of(context: IngestContext, arrival: Arrival) -> Order | None:
-    return await context.store.read(Order, arrival.expects) if arrival.expects else None
-
-
-def priority_of(order: Order | None) -> Priority:
-    return order.request.priority if order else Priority.ROUTINE

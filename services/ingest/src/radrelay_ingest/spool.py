@@ -158,8 +158,11 @@ class Spool:
             self.changing.wait_for(lambda: not batch.coming)
 
     def batch(self, study: Key) -> list[Spooled]:
-        """The claimed instances, in the order they came."""
-        return sorted(self.closed[study].instances.values(), key=lambda each: (each.arrived, each.sha256))
+        """The claimed instances, or those that are still waiting, in the order they came."""
+        with self.changing:
+            found = self.closed.get(study) or self.opened.get(study)
+            instances = list(found.instances.values()) if found else []
+        return sorted(instances, key=lambda each: (each.arrived, each.sha256))
 
     def drop(self, study: Key) -> None:
         """Forget a claimed batch: it is sealed elsewhere."""

@@ -96,7 +96,7 @@ class Association:
                     try:
                         await self._converse(parts)
                     finally:
-                        self.writer.submit(self.reception.discard)
+                        self.writer.submit(self.reception.close)
 
     async def _parts(self) -> AsyncGenerator[Pdu | Fragment, None]:
         """What comes, part by part; raises `TimeoutError` if nothing does."""

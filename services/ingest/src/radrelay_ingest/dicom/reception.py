@@ -10,6 +10,7 @@ from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.spool import Incoming
 from radrelay_ingest.statuses import Mismatch
 from radrelay_shared.errors import Invalid
+from radrelay_shared.events import Key
 
 
 class Reception:
@@ -22,6 +23,7 @@ class Reception:
         self.context, self.sender = context, sender
         self.incoming: Incoming | None = None
         self.failure: Exception | None = None
+        self.studies: set[Key] = set()  # of which it brought something
 
     def begin(self, request: Request, transfer_syntax_uid: str) -> None:
         try:
@@ -49,7 +51,7 @@ class Reception:
             self.context.site(self.sender.site)
             head = self.incoming.finish()
             check(request, head)
-            self.context.keep(self.incoming, head, self.sender)
+            self._delivers(self.context.keep(self.incoming, head, self.sender))
         finally:
             self.discard()
 
@@ -58,6 +60,17 @@ class Reception:
         if self.incoming is not None:
             self.incoming.discard()
         self.incoming = self.failure = None
+
+    def _delivers(self, study: Key) -> None:
+        if study not in self.studies:
+            self.studies.add(study)
+            self.context.deliver(study, 1)
+
+    def close(self) -> None:
+        """The association has ended."""
+        self.discard()
+        for study in self.studies:
+            self.context.deliver(study, -1)
 
 
 def check(request: Request, head: Head) -> None:

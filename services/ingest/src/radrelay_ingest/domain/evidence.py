@@ -2,34 +2,69 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
-from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_ingest.domain.completeness import Basis, Claim
+from radrelay_shared.aggregate import Aggregate, Decision, Part
 from radrelay_shared.events import Key
+from radrelay_shared.ports import Index
+
+StepStatus = Literal["IN PROGRESS", "DISCONTINUED", "COMPLETED"]
 
 
-class ManifestGiven(BaseModel):
+class ManifestGiven(Part):
     """A signed manifest, kept among the originals under `key` as it came."""
-
-    model_config = ConfigDict(frozen=True)
 
     key: str
     count: int
+
+
+class PerformedStep(Part):
+    """What a modality says it did (MPPS, PS3.4 Annex F), and which images came of it."""
+
+    step: str  # its SOP Instance UID
+    status: StepStatus
+    images: tuple[str, ...] = ()  # SOP Instance UIDs
+
+
+class SenderCount(Part):
+    """What the sender answered when it was asked; None if it did not answer, or does not know."""
+
+    count: int | None
+    at: AwareDatetime
 
 
 class Evidence(Aggregate):
     """All that was said about one study, before or after its instances came."""
 
     collection: ClassVar[str] = "evidence"
+    indexes: ClassVar[tuple[Index, ...]] = (Index("evidence", ("study",)),)
 
     study: Key
     site: str
     manifest: ManifestGiven | None = None  # the last one that came
+    steps: tuple[PerformedStep, ...] = ()
+    sender: SenderCount | None = None
+
+    @property
+    def performed(self) -> Claim | None:
+        """All images of all steps; the examination has ended once every step has."""
+        images = frozenset(image for step in self.steps for image in step.images)
+        if not self.steps:
+            return None
+        ended = all(step.status != "IN PROGRESS" for step in self.steps)
+        return Claim(Basis.PERFORMED_STEPS, len(images), images, ended=ended)
 
 
 def with_manifest(current: Evidence | None, study: Key, site: str, given: ManifestGiven) -> Decision[Evidence] | None:
     """Remember a manifest; the same one again changes nothing."""
     known = current or Evidence(study=study, site=site)
     return None if known.manifest == given else Decision(known.model_copy(update={"manifest": given}))
+
+
+def with_sender_count(current: Evidence | None, study: Key, site: str, found: SenderCount) -> Decision[Evidence]:
+    """Remember what the sender answered last."""
+    known = current or Evidence(study=study, site=site)
+    return Decision(known.model_copy(update={"sender": found}))

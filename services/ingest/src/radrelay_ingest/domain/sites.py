@@ -1,12 +1,13 @@
-"""The clinics that may send, how they are recognised, and how long each must be quiet before a study is whole."""
+"""The clinics that may send, how they are recognised, and how long is waited for their studies."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from radrelay_ingest.domain.completeness import Policy
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import Priority
@@ -29,6 +30,16 @@ class PublicKey(BaseModel):
     x: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
+class Peer(BaseModel):
+    """Another application entity, and where it listens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ae_title: AETitle
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(104, ge=1, le=65_535)
+
+
 class Site(BaseModel):
     """One clinic. AE titles (PS3.5 §6.2) name it in associations; its jurisdiction is where its patients are."""
 
@@ -39,11 +50,17 @@ class Site(BaseModel):
     ae_titles: tuple[AETitle, ...] = ()
     quiet_seconds: float = Field(20, gt=0, le=86_400)
     stat_quiet_seconds: float = Field(5, gt=0, le=86_400)
+    patience_seconds: float = Field(900, gt=0, le=604_800)
+    stat_patience_seconds: float = Field(60, gt=0, le=604_800)
+    query: Peer | None = None  # who is asked by C-FIND how many instances a study of this site's has
     manifest_keys: tuple[PublicKey, ...] = Field((), max_length=10)  # whose signature under a manifest counts
 
-    def quiet(self, priority: Priority) -> timedelta:
-        """How long nothing may have come before a study of this priority is thought whole."""
-        return timedelta(seconds=self.stat_quiet_seconds if priority is Priority.STAT else self.quiet_seconds)
+    def policy(self, priority: Priority) -> Policy:
+        """How long is waited for a study of this priority."""
+        brief = timedelta(seconds=min(self.stat_quiet_seconds, self.quiet_seconds))
+        if priority is Priority.STAT:
+            return Policy(brief, brief, timedelta(seconds=self.stat_patience_seconds))
+        return Policy(timedelta(seconds=self.quiet_seconds), brief, timedelta(seconds=self.patience_seconds))
 
 
 class Sites(Aggregate):
@@ -57,12 +74,6 @@ class Sites(Aggregate):
         """The site that calls itself so, or None."""
         return next((name for name, site in self.sites.items() if ae_title.strip() in site.ae_titles), None)
 
-    @property
-    def shortest_quiet(self) -> timedelta:
-        """No study of any site is whole sooner than this after its last instance."""
-        periods = (site.quiet(priority) for site in self.sites.values() for priority in Priority)
-        return min(periods, default=timedelta())
-
 
 def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Sites] | None:
     """Add the site or replace what is known of it; raises `Refused` if one of its AE titles names another site."""
@@ -73,8 +84,3 @@ def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Site
     if both := sorted(taken.intersection(site.ae_titles)):
         raise Refused(f"AE title {', '.join(both)} already names another site; every title names one site")
     return Decision(Sites(sites={**known, name: site}))
-
-
-def still_to_wait(last_arrival: datetime, now: datetime, quiet: timedelta) -> timedelta:
-    """For how much longer nothing must come; once that is nothing or less, the study is whole."""
-    return last_arrival + quiet - now

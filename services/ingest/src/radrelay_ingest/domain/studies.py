@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from radrelay_ingest.domain.completeness import Whole
 from radrelay_ingest.domain.orders import Order
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.events import Event, Key, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.ports import Index
 
-QUIET_PERIOD = "quiet-period"
 SAME_UID_OTHER_BYTES = "sop-instance-conflict"
 OTHER_PATIENT = "order-patient-mismatch"
 
@@ -29,6 +29,7 @@ class Head:
     modality: str
     accession_number: str
     patient_id: str
+    study_instances: int | None = None  # Number of Study Related Instances, where the sender wrote it
 
 
 class Arrival(BaseModel):
@@ -42,6 +43,7 @@ class Arrival(BaseModel):
     study_instance_uid: str
     expects: Key | None  # the order that its accession number names
     received_at: AwareDatetime
+    study_instances: int | None = None  # as the first one's header counts them
     traceparent: str | None = None
 
 
@@ -55,7 +57,7 @@ class Batch(BaseModel):
     instances: int
     size: int
     completed_at: AwareDatetime
-    basis: str
+    whole: Whole = Whole()  # the verdict under which it was sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Harvest:
     modalities: tuple[str, ...]
     patient_ids: frozenset[str]
     conflicts: int
+    whole: Whole
 
 
 class Study(Aggregate):
@@ -149,7 +152,7 @@ def _batch(harvest: Harvest) -> Batch:
         instances=harvest.instances,
         size=harvest.size,
         completed_at=harvest.completed_at,
-        basis=QUIET_PERIOD,
+        whole=harvest.whole,
     )
 
 
@@ -168,7 +171,7 @@ def _received(study: Study, harvest: Harvest) -> StudyReceived:
         instances=harvest.instances,
         size=harvest.size,
         modalities=harvest.modalities,
-        basis=QUIET_PERIOD,
+        **harvest.whole.model_dump(),
     )
 
 
