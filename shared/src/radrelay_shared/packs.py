@@ -18,6 +18,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,6 +61,17 @@ class PackedSeries(_Frozen):
     pack: str  # key
     metadata: str | None = None  # key
     instances: tuple[PackedInstance, ...]
+
+    @cached_property
+    def length(self) -> int:
+        """Of the pack, in bytes."""
+        return max((each.offset + each.length for each in self.instances), default=0)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this pack and its content from every other, in 64 hexadecimal digits."""
+        told = [self.pack, *(f"{each.offset} {each.length} {each.sha256}" for each in self.instances)]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 class Manifest(_Frozen):

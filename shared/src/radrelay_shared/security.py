@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -154,13 +154,18 @@ def require(*roles: Role) -> Any:
     """A FastAPI dependency: the caller, who has one of these roles. `Annotated[Principal, require(Role.SITE)]`."""
 
     async def caller(request: Request) -> Principal:
-        principal: Principal = await admit(request)
-        if not principal.roles.intersection(roles):
-            raise Forbidden(f"this needs the role {' or '.join(roles)}")
-        return principal
+        return await admit_as(request, roles)
 
     checked: Callable[[Request], Coroutine[Any, Any, Principal]] = caller
     return Depends(checked)
+
+
+async def admit_as(request: Request, roles: Sequence[Role]) -> Principal:
+    """The caller of this request, who has one of these roles."""
+    principal = await admit(request)
+    if not principal.roles.intersection(roles):
+        raise Forbidden(f"this needs the role {' or '.join(roles)}")
+    return principal
 
 
 async def admit(request: Request) -> Principal:

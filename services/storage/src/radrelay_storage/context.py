@@ -28,3 +28,6 @@ class StorageContext(Context[StorageSettings]):
         self.workers = Workers(self.settings.decoders)
         self.shelf = Shelf(self.blobs, self.settings, self.workers)
         self.descriptions = Descriptions(self.blobs, self.settings, self.workers)
+
+    async def close(self) -> None:
+        await self.shelf.cache.close()

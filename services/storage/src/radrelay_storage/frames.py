@@ -14,6 +14,7 @@ from pydicom.encaps import generate_fragmented_frames, parse_basic_offsets, pars
 from pydicom.pixels.utils import get_expected_length, get_nr_frames
 
 from radrelay_shared.errors import NotFound
+from radrelay_storage.copies import Bytes
 from radrelay_storage.problems import NotAcceptable
 
 PIXEL_DATA = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -39,14 +40,14 @@ class Frame:
     def size(self) -> int:
         return sum(length for _, length in self.fragments)
 
-    def cut(self, run: bytes) -> bytes:
+    def cut(self, run: Bytes) -> Bytes:
         """The frame from its span's bytes, without the item headers between its fragments."""
         if len(self.fragments) == 1:
             return run
         start = self.fragments[0][0]
         return b"".join(run[offset - start : offset - start + length] for offset, length in self.fragments)
 
-    def intact(self, frame: bytes) -> bool:
+    def intact(self, frame: Bytes) -> bool:
         return hashlib.sha256(frame).digest() == self.sha256
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from radrelay_shared.events import StudyAnonymized, StudyStored
 from radrelay_shared.service import Service, run
 from radrelay_storage import pictures, retrieve, search, wado_uri
-from radrelay_storage.browsers import browsers
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series, Study
+from radrelay_storage.front import front
 from radrelay_storage.handlers import on_study_anonymized
 from radrelay_storage.settings import StorageSettings
 
@@ -20,7 +20,7 @@ SERVICE = Service(
     context=StorageContext,
     aggregates=(Study, Series),
     routers=(search.router, retrieve.router, pictures.router, wado_uri.router),
-    middleware=browsers,
+    middleware=front,
 )
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
+from radrelay_storage.copies import Bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     content_type: str
-    body: AsyncIterator[bytes]
+    body: AsyncIterator[Bytes]
 
 
 Sizes = Sequence[tuple[str, int]]  # content type and length of each part, where they are known before
@@ -39,14 +41,22 @@ async def answer(
 
 
 def answer_at_once(
-    parts: Sequence[bytes], content_type: str, media_type: str, headers: Mapping[str, str], *, alone: bool
+    parts: Sequence[Bytes], content_type: str, media_type: str, headers: Mapping[str, str], *, alone: bool
 ) -> Response:
-    """The same for parts that are in memory, which is quicker for a viewer that asks for one frame after the other."""
+    """The same for parts that are in memory."""
     if alone:
         return Response(parts[0], media_type=content_type, headers=dict(headers))
     boundary = secrets.token_hex(16)
     content = b"".join([*(piece for part in parts for piece in (head(boundary, content_type), part)), tail(boundary)])
     return Response(content, media_type=multipart_type(media_type, boundary), headers=dict(headers))
+
+
+def framed(content_type: str, media_type: str, *, alone: bool) -> tuple[str, bytes, bytes]:
+    """For an answer of a single part: its content type, and what goes before and after the part."""
+    if alone:
+        return content_type, b"", b""
+    boundary = secrets.token_hex(16)
+    return multipart_type(media_type, boundary), head(boundary, content_type), tail(boundary)
 
 
 def multipart_type(media_type: str, boundary: str) -> str:
@@ -65,24 +75,21 @@ def total(sizes: Sizes, boundary: str) -> int:
     return sum(len(head(boundary, content_type)) + size for content_type, size in sizes) + len(tail(boundary))
 
 
-async def encode(parts: AsyncIterator[Part], boundary: str) -> AsyncIterator[bytes]:
+async def encode(parts: AsyncIterator[Part], boundary: str) -> AsyncIterator[Bytes]:
     async for part in parts:
-        start = head(boundary, part.content_type)
+        yield head(boundary, part.content_type)
         async for piece in part.body:
-            yield start + piece
-            start = b""
-        if start:
-            yield start
+            yield piece
     yield tail(boundary)
 
 
-async def joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def joined(start: Bytes, rest: AsyncIterator[Bytes]) -> AsyncIterator[Bytes]:
     yield start
     async for piece in rest:
         yield piece
 
 
-async def sole(part: Part, parts: AsyncIterator[Part]) -> AsyncIterator[bytes]:
+async def sole(part: Part, parts: AsyncIterator[Part]) -> AsyncIterator[Bytes]:
     """The part's body; what its maker holds open stays open until all of it was sent."""
     async for piece in part.body:
         yield piece
@@ -90,5 +97,5 @@ async def sole(part: Part, parts: AsyncIterator[Part]) -> AsyncIterator[bytes]:
         raise TypeError("an answer of one part has no second one")
 
 
-async def once(content: bytes) -> AsyncIterator[bytes]:
+async def once(content: Bytes) -> AsyncIterator[Bytes]:
     yield content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -158,6 +159,7 @@ def instance_form(header: str | None, stored: str, *, one: bool) -> Form:
     raise NotAcceptable(f"stored as {stored}; accept transfer-syntax={stored}{also} or *")
 
 
+@lru_cache(maxsize=256)
 def frame_form(header: str | None, stored: str, *, one: bool = False) -> Form:
     """How to send frames of an instance with this transfer syntax; `NotAcceptable` if they cannot be sent so."""
     offered = frame_forms(stored)

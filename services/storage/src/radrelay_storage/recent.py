@@ -26,6 +26,10 @@ class Recent(Generic[K, V]):
         self.values.clear()
         self.weight = 0
 
+    def drop(self, key: K) -> None:
+        _, weight = self.values.pop(key, (None, 0))
+        self.weight -= weight
+
     def keep(self, key: K, value: V, weight: int = 1) -> V:
         """Remember the value, and forget those not used for longest; returns it, kept or too heavy to be."""
         _, before = self.values.pop(key, (value, 0))

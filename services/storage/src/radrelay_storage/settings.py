@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from radrelay_shared.settings import ServiceSettings
@@ -13,5 +15,9 @@ class StorageSettings(ServiceSettings):
     frame_tables_kept: int = Field(20_000, ge=1)  # frames whose place is known, in memory
     instances_listed: int = Field(20_000, ge=1)  # instances in memory as searches see them
     metadata_bytes: int = Field(32 << 20, ge=0)  # of metadata in memory, once as stored and once unpacked
-    spool_bytes: int = Field(16 << 20, ge=1)  # a larger instance waits on disk, not in memory, for its hash
+    pack_cache: Path | None = None  # the folder of packs that were just read; None: a temporary one for each process
+    pack_cache_bytes: int = Field(4 << 30, ge=0)  # of packs in it
+    spool_bytes: int = Field(
+        16 << 20, ge=1
+    )  # a larger instance is read in its pack's copy, or waits on disk for its hash
     viewer_origins: tuple[str, ...] = ()  # whose pages may read answers in a browser (CORS): https://viewer.example

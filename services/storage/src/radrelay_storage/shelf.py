@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
@@ -20,15 +18,16 @@ from radrelay_shared.packs import (
     stream_instance,
 )
 from radrelay_shared.ports import Blobs
+from radrelay_storage.copies import Bytes, CopiedInstance, Copy
 from radrelay_storage.domain import Series, SeriesBatch, StoredSeries
 from radrelay_storage.frames import Frame, index_frames
+from radrelay_storage.packcache import PackCache
 from radrelay_storage.problems import Damaged, damaged, present
 from radrelay_storage.recent import Recent
 from radrelay_storage.settings import StorageSettings
 from radrelay_storage.workers import Workers
 
 PIECE = 1 << 20
-READ_TOGETHER = 4 << 20  # bytes of small instances
 
 BatchesOf = tuple[str, str, tuple[int, ...]]  # a study's key, a series' UID, and which batches it has
 
@@ -58,6 +57,7 @@ class Shelf:
 
     def __init__(self, blobs: Blobs, settings: StorageSettings, workers: Workers) -> None:
         self.blobs, self.settings, self.workers = blobs, settings, workers
+        self.cache = PackCache(blobs, settings.pack_cache, settings.pack_cache_bytes)
         self.manifests: Recent[str, Manifest] = Recent(settings.manifests_kept)
         self.located: Recent[BatchesOf, dict[str, Located]] = Recent(settings.manifests_kept)
         self.frame_tables: Recent[str, tuple[Frame, ...]] = Recent(settings.frame_tables_kept)
@@ -128,57 +128,37 @@ class Shelf:
         return known
 
     async def every(self, found: Sequence[Located]) -> AsyncGenerator[tuple[Located, IO[bytes]]]:
-        """Each instance's file, proven; small neighbours in a pack are read together, the next while one is sent."""
-        runs = list(neighbours(found, self.settings.spool_bytes))
-        ahead = asyncio.create_task(self._run(runs[0])) if runs else None
-        try:
-            for number in range(len(runs)):
-                files = await ahead if ahead else []
-                ahead = asyncio.create_task(self._run(runs[number + 1])) if number + 1 < len(runs) else None
-                for each, file in files:
-                    if file is None:
-                        raise each.damaged()
-                    with file:
-                        yield each, file
-        finally:
-            if ahead:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
-                if not ahead.cancelled() and ahead.exception() is None:
-                    close(ahead.result())
+        """Each instance's file, proven, while the packs still come."""
+        for each in found:
+            with await self.whole(each, follow=True) as file:
+                yield each, file
 
-    async def _run(self, run: Sequence[Located]) -> list[tuple[Located, IO[bytes] | None]]:
-        """The files of neighbours in one pack; None in the place of one that is not as it was stored."""
-        first, last = run[0], run[-1]
-        if len(run) == 1:
-            return [(first, await self.whole(first))]
-        length = last.packed.offset + last.packed.length - first.packed.offset
-        try:
-            content = await self.blobs.read(first.series.pack, start=first.packed.offset, length=length)
-        except NotFound as error:
-            raise first.damaged() from error
-        return list(zip(run, await self.workers.compute(cut, content, run), strict=True))
+    async def whole(self, located: Located, *, follow: bool = False) -> IO[bytes]:
+        """The instance's file, once its hash is proven. Close it.
 
-    async def whole(self, located: Located) -> IO[bytes]:
-        """The instance's file, once its hash is proven; small ones in memory, large ones on disk. Close it.
-
-        Raises `Damaged` rather than hand out a wrong byte.
+        It is part of the pack's copy on this disk. While that comes, large instances are waited for, and all are by
+        those who `follow` it; others are read by themselves. Raises `Damaged` rather than hand out a wrong byte.
         """
-        file: IO[bytes] = SpooledTemporaryFile(max_size=self.settings.spool_bytes)  # noqa: SIM115  the caller closes it
-        try:
-            await self._copy(located, file)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        return file
+        copy = self.cache.copy(located.series)
+        if copy is not None and (follow or located.packed.length > self.settings.spool_bytes):
+            await copy.reached(located.packed)
+        if copy is not None and copy.proves(located.packed):
+            return CopiedInstance(copy, located.packed)
+        return await self._by_itself(located)
 
-    async def _copy(self, located: Located, file: IO[bytes]) -> None:
+    async def _by_itself(self, located: Located) -> IO[bytes]:
+        """The instance out of the object store; small ones in memory, large ones on disk."""
+        file: IO[bytes] = SpooledTemporaryFile(max_size=self.settings.spool_bytes)  # noqa: SIM115  the caller closes it
         try:
             async for piece in stream_instance(self.blobs, located.series, located.packed):
                 await asyncio.to_thread(file.write, piece)
-        except (Invalid, NotFound) as error:
-            raise located.damaged() from error
+        except BaseException as error:
+            file.close()
+            if isinstance(error, Invalid | NotFound):
+                raise located.damaged() from error
+            raise
+        file.seek(0)
+        return file
 
     # ── frames ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,16 +171,22 @@ class Shelf:
             table = await self.workers.compute(index_frames, file)
         return self.frame_tables.keep(located.packed.sha256, table, len(table))
 
-    async def frame(self, located: Located, frame: Frame) -> bytes:
+    def copied(self, located: Located) -> Copy | None:
+        """The pack's copy on this disk, if the instance is in it by now."""
+        copy = self.cache.copy(located.series)
+        return copy if copy is not None and copy.proves(located.packed) else None
+
+    async def frame(self, located: Located, frame: Frame) -> Bytes:
         """One frame by one ranged read; raises `Damaged` if it is not the frame that was indexed."""
-        offset, length = frame.span
+        (start, length), copy = frame.span, self.copied(located)
+        if copy is not None:
+            return frame.cut(await copy.read(located.packed.offset + start, length))
         try:
-            run = await self.blobs.read(located.series.pack, start=located.packed.offset + offset, length=length)
+            run = await self.blobs.read(located.series.pack, start=located.packed.offset + start, length=length)
         except NotFound as error:
             raise located.damaged() from error
         found = frame.cut(run)
-        intact = frame.intact(found) if len(found) <= PIECE else await asyncio.to_thread(frame.intact, found)
-        if not intact:
+        if not await asyncio.to_thread(frame.intact, found):
             raise located.damaged()
         return found
 
@@ -212,42 +198,11 @@ def metadata_of(packed: PackedSeries) -> str:
     return packed.metadata
 
 
-def neighbours(found: Sequence[Located], longest: int) -> Iterator[list[Located]]:
-    """Runs of instances that lie back to back in one pack, together at most `READ_TOGETHER` long, or one alone."""
-    most, run, end = min(READ_TOGETHER, longest), list[Located](), 0
-    for each in found:
-        packed = each.packed
-        follows = run and each.series.pack == run[0].series.pack and packed.offset == end
-        if not follows or packed.offset + packed.length - run[0].packed.offset > most:
-            if run:
-                yield run
-            run = []
-        run.append(each)
-        end = packed.offset + packed.length
-    if run:
-        yield run
+def pieces(file: IO[bytes]) -> AsyncIterator[Bytes]:
+    """The file in pieces of at most 1 MiB; one in memory at once."""
+    return file.pieces(PIECE) if isinstance(file, CopiedInstance) else read_on(file)
 
 
-def close(files: Sequence[tuple[Located, IO[bytes] | None]]) -> None:
-    for _, file in files:
-        if file is not None:
-            file.close()
-
-
-def cut(content: bytes, run: Sequence[Located]) -> list[IO[bytes] | None]:
-    """The run's instances out of its bytes, each only if its hash is right."""
-    start, view = run[0].packed.offset, memoryview(content)
-    parts = [view[each.packed.offset - start :][: each.packed.length] for each in run]
-    return [
-        BytesIO(part) if hashlib.sha256(part).hexdigest() == each.packed.sha256 else None
-        for part, each in zip(parts, run, strict=True)
-    ]
-
-
-async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """The file in pieces of 1 MiB; one in memory at once."""
-    if isinstance(file, BytesIO):
-        yield file.getvalue()
-        return
+async def read_on(file: IO[bytes]) -> AsyncIterator[bytes]:
     while piece := await asyncio.to_thread(file.read, PIECE):
         yield piece

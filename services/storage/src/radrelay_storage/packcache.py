@@ -1,0 +1,161 @@
+"""Packs on this machine's disk, between the object store and whoever reads: bounded, the longest unused go first.
+
+    <folder>/<name>.pack         a pack, named by the hash of its key and of what the manifest says of its instances
+    <folder>/<name>.<token>.part one that still comes, or broke off
+
+What an earlier process left is proven again before its first byte is used: a crash, or a disk that forgets, can cost
+time but never put a wrong byte into an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+from radrelay_shared.errors import RadRelayError
+from radrelay_shared.packs import PackedSeries
+from radrelay_shared.ports import Blobs
+from radrelay_storage.ahead import in_order
+from radrelay_storage.copies import Copy
+from radrelay_storage.folder import OwnFolder
+from radrelay_storage.recent import Recent
+
+log = logging.getLogger("radrelay.storage")
+
+PART = 4 << 20  # bytes of one ranged read
+PARTS_AHEAD, PARTS_IN_MEMORY = 4, 8  # of one pack; of all packs
+OPEN_FILES = 256
+
+Fetch = Callable[[int, int], Awaitable[bytes]]
+
+
+class PackCache:
+    """Copies of the packs that were read last, together at most `size` bytes."""
+
+    def __init__(self, blobs: Blobs, folder: Path | None, size: int) -> None:
+        self.blobs, self.size, self.folder = blobs, size, OwnFolder(folder)
+        self.free = asyncio.Semaphore(PARTS_IN_MEMORY)
+        self.open: Recent[str, Copy] = Recent(OPEN_FILES)  # by name, as all that follow
+        self.lengths: OrderedDict[str, int] = OrderedDict()  # of the files; the longest unused first
+        self.proven: set[str] = set()  # by this process; only these are opened without being judged
+        self.filling: dict[str, asyncio.Task[None]] = {}
+        for path in self.folder.path.glob("*.part"):
+            path.unlink()
+        for path in sorted(self.folder.path.glob("*.pack"), key=lambda each: each.stat().st_mtime):
+            self.lengths[path.stem] = path.stat().st_size
+
+    async def close(self) -> None:
+        tasks = list(self.filling.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(self.folder.close)
+
+    def copy(self, pack: PackedSeries) -> Copy | None:
+        """The pack's copy, as far as it has come: from the first call on it comes. None if there is no room for it."""
+        known = self.open.get(pack.fingerprint)
+        if known is not None:
+            self.lengths.move_to_end(pack.fingerprint)
+            return known
+        try:
+            return self._opened(pack, self._path(pack.fingerprint))
+        except OSError as error:
+            log.warning("the pack cache cannot be used (%s); packs are read where they are stored", error.strerror)
+            return None
+
+    def _opened(self, pack: PackedSeries, path: Path) -> Copy | None:
+        name = pack.fingerprint
+        if name in self.filling:  # and so many others since that it is not known any more
+            return None
+        if name in self.lengths and path.exists():
+            copy = Copy(pack, os.open(path, os.O_RDWR))
+            os.utime(path)
+            self.lengths.move_to_end(name)
+            if name in self.proven:
+                copy.move(pack.length, given_up=True)
+            else:
+                self._start(copy, path, again(copy))
+        elif self._make_room(pack.length):
+            part = path.with_suffix(f".{secrets.token_hex(4)}.part")
+            copy = Copy(pack, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self.lengths[name] = pack.length
+            self._start(copy, part, lambda start, size: self.blobs.read(pack.pack, start=start, length=size))
+        else:
+            return None
+        return self.open.keep(name, copy)
+
+    # ── filling ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, copy: Copy, part: Path, fetch: Fetch) -> None:
+        self.filling[copy.pack.fingerprint] = asyncio.create_task(self._fill(copy, part, fetch))
+
+    async def _fill(self, copy: Copy, part: Path, fetch: Fetch) -> None:
+        """Have all of it, judged, or nothing that outlives those who read it now."""
+        try:
+            await self._take_all(copy, fetch)
+            await asyncio.to_thread(part.replace, self._path(copy.pack.fingerprint))
+            if copy.judge.wrong and part == self._path(copy.pack.fingerprint):  # the object store may have them right
+                self._drop(copy.pack.fingerprint, part)
+            elif copy.judge.wrong:
+                log.error("pack %s: %d instances are not as they were stored", copy.pack.pack, len(copy.judge.wrong))
+            else:
+                self.proven.add(copy.pack.fingerprint)
+        except (RadRelayError, OSError) as error:
+            log.warning("pack %s did not come whole (%s)", copy.pack.pack, type(error).__name__)
+            self._drop(copy.pack.fingerprint, part)
+        finally:
+            copy.move(copy.ready, given_up=True)
+            del self.filling[copy.pack.fingerprint]
+
+    async def _take_all(self, copy: Copy, fetch: Fetch) -> None:
+        """Parts are read side by side, kept and judged one after the other."""
+        length = copy.pack.length
+
+        async def part(start: int) -> bytes:
+            async with self.free:
+                return await fetch(start, min(PART, length - start))
+
+        async with aclosing(in_order(part, range(0, length, PART), PARTS_AHEAD)) as parts:
+            async for start, piece in parts:
+                copy.move(await asyncio.to_thread(copy.take, start, piece))
+
+    # ── the folder ───────────────────────────────────────────────────────────────────────────────────
+
+    def _path(self, name: str) -> Path:
+        return self.folder.path / f"{name}.pack"
+
+    def _make_room(self, length: int) -> bool:
+        """Drop what was not used for longest until there is room; what still comes stays."""
+        total = sum(self.lengths.values()) + length
+        for name in [each for each in self.lengths if each not in self.filling] if length <= self.size else ():
+            if total > self.size:
+                total -= self.lengths[name]
+                self._drop(name, self._path(name))
+        return total <= self.size
+
+    def _drop(self, name: str, path: Path) -> None:
+        """Forget a copy; whoever reads it still has it."""
+        self.lengths.pop(name, None)
+        self.proven.discard(name)
+        self.open.drop(name)
+        asyncio.get_running_loop().run_in_executor(None, remove, path)
+
+
+def remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def again(copy: Copy) -> Fetch:
+    """What reads a copy that is here already."""
+
+    async def fetch(start: int, size: int) -> bytes:
+        return await asyncio.to_thread(os.pread, copy.descriptor, size, start)
+
+    return fetch
