@@ -26,7 +26,7 @@ FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 def frames(name: str) -> list[bytes]:
     raw = (FILES / name).read_bytes()
     table = index_frames(io.BytesIO(raw))
-    found = [frame.cut(raw[frame.span[0] : sum(frame.span)]) for frame in table]
+    found = [bytes(frame.cut(raw[frame.span[0] : sum(frame.span)])) for frame in table]
     assert all(frame.intact(content) for frame, content in zip(table, found, strict=True))
     return found
 

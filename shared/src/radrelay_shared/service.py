@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import uvicorn
+import uvloop
 from fastapi import APIRouter, FastAPI
 from opentelemetry.sdk.trace import SpanProcessor
 from pydantic import ValidationError
@@ -329,4 +330,4 @@ def run(service: Service) -> None:
     """The `main` of a service that has a process of its own."""
     settings = service.settings()
     log_to_stderr(settings.log_level)
-    raise SystemExit(asyncio.run(serve(Runtime(service, settings))))
+    raise SystemExit(uvloop.run(serve(Runtime(service, settings))))

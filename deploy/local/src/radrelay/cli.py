@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -53,7 +54,7 @@ HIGHEST_PORT = 65535
 def tell(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run it; an expected failure is one sentence and exit status 1, never a traceback."""
     try:
-        return asyncio.run(work())
+        return uvloop.run(work())
     except ValidationError as error:
         names = ", ".join(sorted({f"RADRELAY_{each['loc'][0]}".upper() for each in error.errors() if each["loc"]}))
         complain(f"these settings are not valid: {names}")
