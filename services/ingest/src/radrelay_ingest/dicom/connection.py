@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 BUFFERS, BUFFER = 4, 1 << 18  # of one connection
 
@@ -39,8 +40,7 @@ class Connection(asyncio.BufferedProtocol):
     # ── what asyncio calls ──
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  TCP's always is; TCP_NODELAY is asyncio's default
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # TCP's is one; asyncio and uvloop set TCP_NODELAY
         self.writable.set()
         self.opened(self)
 
