@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,36 @@ import pynetdicom
 import yaml
 from pynetdicom import AE, evt, sop_class
 
+from radrelay_ingest.segments import instances_in
 from radrelay_shared.security import Role, new_api_key
 
 HERE = Path(__file__).parent
 MAX_PDU = 131_072  # what every acceptor offers; the most that dcmtk sends
 CALLER = "BENCH"
 HTTP_PORT_OFFSET = 1
+SPARE_BYTES = 4 * (64 << 20)  # the default
 
 ORTHANC_ROOT = HERE.parent / ".radrelay/bench/orthanc"
 ORTHANC_LOADER, LIBRARIES, ORTHANC = "lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu", "usr/sbin/Orthanc"
 DICTIONARY = "usr/share/dcmtk/dicom.dic"
 
 
+def sizes_of_files(folder: Path) -> Iterable[int]:
+    return (path.stat().st_size for path in folder.rglob("*"))
+
+
 @dataclass(frozen=True)
 class System:
-    """`command` gives what to run for a folder and a port; `ready` is called once the port is open."""
+    """`command` gives what to run for a folder and a port; `ready` is called once the port is open.
+
+    `sizes` tells how long each instance is that the folder holds, maybe beside other numbers.
+    """
 
     name: str
     command: Callable[[Path, int], list[str]]
     environment: Callable[[Path, int], Mapping[str, str]] = lambda _folder, _port: {}
     ready: Callable[[Path, int], None] = lambda _folder, _port: None
+    sizes: Callable[[Path], Iterable[int]] = sizes_of_files
 
 
 # ── RadRelay: every instance on stable storage before it is acknowledged ─────────────────────────────
@@ -72,10 +82,23 @@ def register_sender(folder: Path, port: int) -> None:
     for _ in range(100):
         try:
             with urllib.request.urlopen(request, timeout=5):  # noqa: S310  see above
-                return
+                return wait_for_spares(folder / "spool/spare")
         except OSError:
             time.sleep(0.1)
     raise TimeoutError("the sender cannot be registered")
+
+
+def wait_for_spares(folder: Path) -> None:
+    """A service that has just started still writes its spare segments through."""
+    for _ in range(300):
+        if sum(path.stat().st_size for path in folder.iterdir()) >= SPARE_BYTES:
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the spool's spare segments are not ready")
+
+
+def sizes_in_segments(folder: Path) -> Iterable[int]:
+    return (instance.size for path in (folder / "spool/segments").iterdir() for instance in instances_in(path))
 
 
 def radrelay(_folder: Path, _port: int) -> list[str]:
@@ -154,7 +177,7 @@ def first_line(*command: str) -> str:
 
 def systems() -> list[System]:
     """RadRelay first, then the peers that this machine has."""
-    found = [System("radrelay", radrelay, radrelay_environment, register_sender)]
+    found = [System("radrelay", radrelay, radrelay_environment, register_sender, sizes_in_segments)]
     if have_orthanc():
         version = first_line(*orthanc_program(), "--version").split()[-1]
         environment = {"DCMDICTPATH": str(ORTHANC_ROOT / DICTIONARY)}

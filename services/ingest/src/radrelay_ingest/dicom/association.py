@@ -1,20 +1,19 @@
 """One association (PS3.8 §7): admitted or rejected, then one C-ECHO or C-STORE after the other, then released.
 
-Bytes are read on the event loop and written by the association's own thread; both work on the same few buffers.
+It has a thread of its own, which reads the socket, writes the spool and answers: nothing is handed over on the way from
+the last byte to the acknowledgement, and an association that waits for the disk holds up no other.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+import time
+from collections.abc import Iterator
 
 from opentelemetry.trace import SpanKind
 
 from radrelay_ingest.context import IngestContext, Sender
-from radrelay_ingest.dicom.connection import Chunk, Connection
+from radrelay_ingest.dicom.connection import Connection
 from radrelay_ingest.dicom.elements import RESPONSE, Command, Request, read_request, response
 from radrelay_ingest.dicom.negotiation import NO_SUCH_CALLER, TOO_MANY, Rejection, accept, read_proposal
 from radrelay_ingest.dicom.pdu import (
@@ -30,6 +29,7 @@ from radrelay_ingest.dicom.pdu import (
     reject,
 )
 from radrelay_ingest.dicom.reception import Reception
+from radrelay_ingest.dicom.slots import Slots
 from radrelay_ingest.statuses import failure_reason
 from radrelay_shared.aggregate import current_traceparent
 from radrelay_shared.errors import RadRelayError
@@ -42,6 +42,46 @@ LINGER_SECONDS = 2.0  # for the peer to close after the last PDU
 MAX_COMMAND_SET = 1 << 16
 
 
+class Association:
+    reception: Reception  # once the peer is admitted
+
+    def __init__(self, context: IngestContext, connection: Connection, slots: Slots) -> None:
+        self.context, self.connection, self.slots = context, connection, slots
+        self.splitter = Splitter(context.settings.dicom_max_pdu)
+        self.contexts: dict[int, str] = {}  # accepted ones: id → transfer syntax
+        self.command = bytearray()
+        self.asked: tuple[int, Request] | None = None  # whose data set comes now, and in which context
+
+    def run(self) -> None:
+        """Serve the peer until either side ends it; never raises."""
+        try:
+            self._serve()
+        except ProtocolError as error:
+            self._abort(error.reason, error.detail)
+        except TimeoutError:
+            self._abort(Reason.NOT_SPECIFIED, "nothing came for too long")
+        except ConnectionError:
+            log.info("an association ends: the peer is gone")
+        except Exception:
+            log.exception("an association is aborted")
+            self.connection.finish(abort(Reason.NOT_SPECIFIED), LINGER_SECONDS)
+        finally:
+            self.connection.close()
+
+    def cut(self) -> None:
+        """Abort it from another thread."""
+        self.connection.cut(abort(Reason.NOT_SPECIFIED))
+
+    def _abort(self, reason: Reason, detail: str) -> None:
+        log.warning("an association is aborted: %s", detail)
+        self.connection.finish(abort(reason), LINGER_SECONDS)
+
+    def _serve(self) -> None:
+        first = self._first()
+        if first is None:
+            return
+        if not isinstance(first, Pdu) or first.kind is not Kind.ASSOCIATE_RQ:
+            raise ProtocolError(Reason.UNEXPECTED_PDU, "the first PDU is not an association request")
 class Association:
     reception: Reception  # once the peer is admitted
 

@@ -1,106 +1,50 @@
-"""A TCP connection as chunks in a few buffers of its own: what is read ahead of the disk is bounded by them."""
+"""A TCP connection in the hands of one thread, which waits for the peer no longer than it has patience."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import cast
+import socket
+import time
+from contextlib import suppress
 
-BUFFERS, BUFFER = 4, 1 << 18  # of one connection
+BUFFER = 1 << 18  # bytes: what is read of the peer and not in the spool yet
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Bytes as they came; their buffer is used again once they are released."""
+class Connection:
+    def __init__(self, peer: socket.socket, patience: float) -> None:
+        self.peer, self.patience = peer, patience
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = memoryview(bytearray(BUFFER))
 
-    buffer: memoryview
-    size: int
+    def receive(self, until: float | None = None) -> memoryview:
+        """What came next, until this is called again; empty at the end.
 
-    @property
-    def content(self) -> memoryview:
-        return self.buffer[: self.size]
+        Raises `TimeoutError` if nothing comes, or not before the monotonic time `until`.
+        """
+        left = self.patience if until is None else min(self.patience, until - time.monotonic())
+        if left <= 0:
+            raise TimeoutError
+        self.peer.settimeout(left)
+        return self.buffer[: self.peer.recv_into(self.buffer)]
 
+    def send(self, encoded: bytes) -> None:
+        """Write; raises `TimeoutError` if the peer does not read."""
+        self.peer.settimeout(self.patience)
+        self.peer.sendall(encoded)
 
-class Connection(asyncio.BufferedProtocol):
-    """Reads straight into its buffers, and not at all while none of them is free."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, opened: Callable[[Connection], None]) -> None:
-        self.opened = opened
-        self.free: list[memoryview | None] = [None] * BUFFERS  # made when they are needed; used last, used first
-        self.filling: memoryview | None = None
-        self.arrived: deque[Chunk] = deque()
-        self.news = asyncio.Event()  # a chunk, or the end
-        self.writable, self.closed = asyncio.Event(), asyncio.Event()
-        self.ignoring = False
-
-    # ── what asyncio calls ──
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # TCP's is one; asyncio and uvloop set TCP_NODELAY
-        self.writable.set()
-        self.opened(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's signature
-        if self.filling is None:
-            self.filling = self.free.pop() or memoryview(bytearray(BUFFER))
-        return self.filling
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self.ignoring:
-            return
-        self.arrived.append(Chunk(self.get_buffer(0), nbytes))
-        self.filling = None
-        if not self.free:
-            self.transport.pause_reading()
-        self.news.set()
-
-    def eof_received(self) -> bool:
-        return False  # closes
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  why does not matter
-        self.closed.set()
-        self.writable.set()
-        self.news.set()
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
-    # ── what an association calls ──
-
-    async def receive(self) -> Chunk | None:
-        """The next chunk, to be released; None at the end."""
-        while not self.arrived:
-            if self.closed.is_set():
-                return None
-            self.news.clear()
-            await self.news.wait()
-        return self.arrived.popleft()
-
-    def release(self, chunk: Chunk) -> None:
-        self.free.append(chunk.buffer)
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    async def send(self, encoded: bytes) -> None:
-        """Write; waits while the peer does not read what it was sent before."""
-        self.transport.write(encoded)
-        await self.writable.wait()
-
-    async def finish(self, encoded: bytes, seconds: float) -> None:
+    def finish(self, encoded: bytes, seconds: float) -> None:
         """Write the last PDU, and give the peer so long to read it and close, whatever else it still sends."""
-        self.ignoring = True
-        self.transport.write(encoded)
-        while self.arrived:
-            self.release(self.arrived.popleft())
-        try:
-            async with asyncio.timeout(seconds):
-                await self.closed.wait()
-        except TimeoutError:
-            self.transport.abort()
+        until = time.monotonic() + seconds
+        with suppress(OSError):
+            self.send(encoded)
+            while self.receive(until):
+                pass
+
+    def cut(self, encoded: bytes) -> None:
+        """End it from another thread, with a last PDU if the peer takes one now."""
+        with suppress(OSError):
+            self.peer.send(encoded, socket.MSG_DONTWAIT)
+        with suppress(OSError):
+            self.peer.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.peer.close()
