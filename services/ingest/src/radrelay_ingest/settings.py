@@ -24,7 +24,8 @@ class IngestSettings(ServiceSettings):
     dicom_host: str = "0.0.0.0"
     dicom_port: int = 11112  # 0: any free one
     dicom_ae_title: str = "RADRELAY"
-    dicom_max_associations: int = Field(20, ge=1)  # each holds at most 1 MiB that is not written yet
+    dicom_max_associations: int = Field(20, ge=1)  # each has a thread and 256 KiB of memory
+    dicom_max_associations_per_peer: int = Field(10, ge=1)  # with one address
     dicom_max_pdu: int = Field(131_072, ge=4096, le=1 << 24)  # bytes; 131,072 is the most that dcmtk sends
     dicom_timeout: float = 60  # seconds without a byte on an association
 

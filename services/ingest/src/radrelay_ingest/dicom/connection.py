@@ -1,4 +1,4 @@
-"""A TCP connection in the hands of one thread, which waits for the peer no longer than it has patience."""
+"""A TCP connection in the hands of one thread, whose patience with the peer has an end."""
 
 from __future__ import annotations
 
@@ -6,41 +6,39 @@ import socket
 import time
 from contextlib import suppress
 
-BUFFER = 1 << 18  # bytes: what is read of the peer and not in the spool yet
+BUFFER = 1 << 18  # bytes: all that is read of the peer before it goes to the spool
 
 
 class Connection:
-    def __init__(self, peer: socket.socket, patience: float) -> None:
-        self.peer, self.patience = peer, patience
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, peer: socket.socket, address: str, patience: float) -> None:
+        self.peer, self.address, self.patience = peer, address, patience
+        self.deadline: float | None = None  # of the monotonic clock, for all that is received
         self.buffer = memoryview(bytearray(BUFFER))
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def receive(self, until: float | None = None) -> memoryview:
-        """What came next, until this is called again; empty at the end.
-
-        Raises `TimeoutError` if nothing comes, or not before the monotonic time `until`.
-        """
-        left = self.patience if until is None else min(self.patience, until - time.monotonic())
+    def receive(self) -> memoryview:
+        """What came, good until the next call; empty at the end. Raises `TimeoutError` if nothing comes in time."""
+        left = self.patience if self.deadline is None else min(self.patience, self.deadline - time.monotonic())
         if left <= 0:
             raise TimeoutError
         self.peer.settimeout(left)
         return self.buffer[: self.peer.recv_into(self.buffer)]
 
     def send(self, encoded: bytes) -> None:
-        """Write; raises `TimeoutError` if the peer does not read."""
+        """Write; raises `TimeoutError` if the peer does not read what it was sent."""
         self.peer.settimeout(self.patience)
         self.peer.sendall(encoded)
 
     def finish(self, encoded: bytes, seconds: float) -> None:
         """Write the last PDU, and give the peer so long to read it and close, whatever else it still sends."""
-        until = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds
         with suppress(OSError):
             self.send(encoded)
-            while self.receive(until):
+            while self.receive():
                 pass
 
     def cut(self, encoded: bytes) -> None:
-        """End it from another thread, with a last PDU if the peer takes one now."""
+        """End it from another thread: the one that works with it is told that the peer is gone."""
         with suppress(OSError):
             self.peer.send(encoded, socket.MSG_DONTWAIT)
         with suppress(OSError):

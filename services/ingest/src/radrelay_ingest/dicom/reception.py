@@ -1,8 +1,6 @@
-"""An association's data sets on their way into the spool, in a thread of the association's own."""
+"""An association's data sets on their way into the spool."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.dicom.elements import Request, file_meta
@@ -32,12 +30,11 @@ class Reception:
         except Exception as failure:  # noqa: BLE001  `finish` raises it
             self.failure = failure
 
-    def write(self, pieces: Sequence[memoryview]) -> None:
+    def write(self, piece: memoryview) -> None:
         if self.incoming is None or self.failure is not None:
             return
         try:
-            for piece in pieces:
-                self.incoming.write(piece)
+            self.incoming.write(piece)
         except Exception as failure:  # noqa: BLE001  `finish` raises it
             self.failure = failure
 
