@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from radrelay_ingest.domain.completeness import Basis, Claim, Confidence, Policy, Present, Wait, Whole, verdict
-from radrelay_ingest.domain.evidence import Evidence, PerformedStep
 from radrelay_ingest.domain.sites import Site
+from radrelay_ingest.domain.steps import Step, performed
 from radrelay_shared.events import Priority
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)  # when the last instance came
@@ -124,8 +124,10 @@ def test_a_slow_scanners_site_waits_longer() -> None:
     assert verdict([], here(1), after(299), slow.policy(Priority.ROUTINE)) == Wait(after(300))
 
 
-def step(number: int, status: str, *images: str) -> PerformedStep:
-    return PerformedStep.model_validate({"step": f"1.2.{number}", "status": status, "images": images})
+def step(number: int, status: str, *images: str) -> Step:
+    return Step.model_validate(
+        {"step": f"step-{number}", "site": "bozeman", "study": "st-1", "status": status, "images": images}
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,8 +140,6 @@ def step(number: int, status: str, *images: str) -> PerformedStep:
     ],
     ids=["no step", "one step", "a second step goes on", "a second step was broken off"],
 )
-def test_an_examination_has_ended_once_all_its_steps_have(
-    steps: list[PerformedStep], expected: tuple[int, bool] | None
-) -> None:
-    claim = Evidence(study="st-1", site="bozeman", steps=tuple(steps)).performed
+def test_an_examination_has_ended_once_all_its_steps_have(steps: list[Step], expected: tuple[int, bool] | None) -> None:
+    claim = performed(steps)
     assert (claim and (claim.count, claim.ended)) == expected

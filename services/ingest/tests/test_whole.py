@@ -7,7 +7,6 @@ import hashlib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -19,7 +18,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelFind
 
-from radrelay_ingest.domain.evidence import Evidence, PerformedStep
+from radrelay_ingest.domain.steps import Step
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.events import StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
@@ -87,8 +86,9 @@ async def test_what_was_promised_and_never_came_is_said_once_patience_is_over_an
     async with open_door() as door:
         await registered(door, **SOON, patience_seconds=0.5)
         study = door.context.study_key("bozeman", "1.2.3.1")
-        step = PerformedStep(step="1.2.9", status="COMPLETED", images=("1.2.3.1.1.1", "1.2.3.1.1.2"))
-        await door.context.store.change(Evidence, study, partial(with_step, study=study, step=step))
+        images = ("1.2.3.1.1.1", "1.2.3.1.1.2")
+        step = Step(step="step-1", site="bozeman", study=study, status="COMPLETED", images=images)
+        await door.context.store.change(Step, "step-1", lambda _: Decision(step))
         await sent(door, ct_slice(1))
         [received] = await door.told(StudyReceived)
         assert (received.basis, received.confidence) == ("quiet-period", "low")
@@ -96,11 +96,6 @@ async def test_what_was_promised_and_never_came_is_said_once_patience_is_over_an
         await sent(door, ct_slice(2))
         [updated] = await door.told(StudyUpdated)
         assert (updated.basis, updated.confidence, updated.missing) == ("mpps", "high", 0)
-
-
-def with_step(current: Evidence | None, study: str, step: PerformedStep) -> Decision[Evidence]:
-    known = current or Evidence(study=study, site="bozeman")
-    return Decision(known.model_copy(update={"steps": (step,)}))
 
 
 async def test_a_study_whose_header_counts_its_images_is_waited_for(open_door: Door, ct_slice: Slice) -> None:

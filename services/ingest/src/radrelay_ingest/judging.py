@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Basis, Claim, Confidence, Present, Wait, Whole, verdict
-from radrelay_ingest.domain.evidence import Evidence
+from radrelay_ingest.domain.evidence import Evidence, SenderCount
 from radrelay_ingest.domain.orders import Order
+from radrelay_ingest.domain.steps import Step, performed
 from radrelay_ingest.domain.studies import Arrival, Study
 from radrelay_ingest.manifests import manifest_of
 from radrelay_ingest.packing import opened, sealed_before
@@ -19,6 +21,19 @@ from radrelay_shared.events import Key, Priority
 from radrelay_shared.ports import In
 
 AT_ONCE = 1000  # studies asked for in one query
+MOST_STEPS = 10 * AT_ONCE
+
+
+@dataclass
+class Said:
+    """All that was said of one study, beside what its images say."""
+
+    evidence: Evidence | None
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def sender(self) -> SenderCount | None:
+        return self.evidence.sender if self.evidence else None
 
 
 class Judge:
@@ -28,31 +43,27 @@ class Judge:
         self.context = context
         self.listed: dict[str, frozenset[str]] = {}  # SHA-256, by the manifest's key
 
-    async def evidence(self, studies: Iterable[Key]) -> Mapping[Key, Evidence]:
-        """What was said of these studies."""
-        keys = tuple(studies)
-        pages = [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
-        found = [
-            each
-            for page in pages
-            for each in await self.context.store.find(Evidence, [In("study", page)], limit=AT_ONCE)
-        ]
-        given = {each.manifest.key for each in found if each.manifest}
+    async def evidence(self, studies: Iterable[Key]) -> Mapping[Key, Said]:
+        """What was said of these studies; those of which nothing was are left out."""
+        keys, found = tuple(studies), dict[Key, Said]()
+        for start in range(0, len(keys), AT_ONCE):
+            where = [In("study", keys[start : start + AT_ONCE])]
+            for evidence in await self.context.store.find(Evidence, where, limit=AT_ONCE):
+                found[evidence.study] = Said(evidence)
+            for step in await self.context.store.find(Step, where, limit=MOST_STEPS):
+                found.setdefault(step.study, Said(None)).steps.append(step)
+        given = {said.evidence.manifest.key for said in found.values() if said.evidence and said.evidence.manifest}
         self.listed = {key: hashes for key, hashes in self.listed.items() if key in given}
-        return {each.study: each for each in found}
+        return found
 
-    async def judge(self, study: Key, last: datetime, evidence: Evidence | None) -> Whole | Wait:
+    async def judge(self, study: Key, last: datetime, said: Said | None) -> Whole | Wait:
         """Whether the study is whole now, by all that is known of it."""
         arrival = self.context.spool.arrival(study)
         site, now = self.context.site(arrival.site), self.context.clock()
-        if (
-            evidence is None
-            and not arrival.study_instances
-            and now < (soonest := last + site.policy(Priority.STAT).quiet)
-        ):
+        if said is None and not arrival.study_instances and now < (soonest := last + site.policy(Priority.STAT).quiet):
             return Wait(soonest)  # whatever its priority: no document needs to be read
         policy = site.policy(priority_of(await order_of(self.context, arrival)))
-        claims = [each for each in await self._claims(arrival, evidence) if each]
+        claims = [each for each in await self._claims(arrival, said) if each]
         present = await self._present(study, last, claims)
         return verdict(claims, present, now, policy)
 
@@ -60,22 +71,20 @@ class Judge:
         """The verdict on a batch that is closed: as it would be now, and low if it would be waited for."""
         files = self.context.spool.batch(study)
         last = max((each.arrived_at for each in files), default=self.context.clock())
-        evidence = await self.context.store.read(Evidence, study)
-        found = await self.judge(study, last, evidence)
+        said = await self.evidence([study])
+        found = await self.judge(study, last, said.get(study))
         return found if isinstance(found, Whole) else Whole(confidence=Confidence.LOW)
 
-    async def _claims(self, arrival: Arrival, evidence: Evidence | None) -> list[Claim | None]:
+    async def _claims(self, arrival: Arrival, said: Said | None) -> list[Claim | None]:
         counted = arrival.study_instances
         in_header = Claim(Basis.INSTANCE_COUNT, counted) if counted else None
-        if evidence is None:
+        if said is None:
             return [in_header]
-        answered = evidence.sender.count if evidence.sender else None
-        by_sender = Claim(Basis.SENDER_COUNT, answered) if answered else None
-        return [await self._manifest(evidence), evidence.performed, in_header, by_sender]
+        by_sender = Claim(Basis.SENDER_COUNT, said.sender.count) if said.sender and said.sender.count else None
+        return [await self._manifest(said.evidence), performed(said.steps), in_header, by_sender]
 
-    async def _manifest(self, evidence: Evidence) -> Claim | None:
-        given = evidence.manifest
-        if given is None:
+    async def _manifest(self, evidence: Evidence | None) -> Claim | None:
+        if evidence is None or (given := evidence.manifest) is None:
             return None
         if given.key not in self.listed:
             manifest = await manifest_of(self.context, evidence)

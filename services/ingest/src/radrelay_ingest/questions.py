@@ -31,13 +31,13 @@ class Questions:
         self.context = context
         self.under_way: dict[Key, asyncio.Task[None]] = {}
 
-    def ask(self, study: Key, last: datetime, evidence: Evidence | None) -> bool:
+    def ask(self, study: Key, last: datetime, answered: SenderCount | None) -> bool:
         """Whether an answer is to be waited for: the sender is asked once after the last instance that came."""
         if study in self.under_way:
             return True
         arrival = self.context.spool.arrival(study)
         peer = self.context.site(arrival.site).query
-        if peer is None or (evidence is not None and evidence.sender is not None and evidence.sender.at > last):
+        if peer is None or (answered is not None and answered.at > last):
             return False
         asking = self._answered(study, arrival.site, arrival.study_instance_uid, peer)
         task = asyncio.create_task(asking, name=f"ask {study}")

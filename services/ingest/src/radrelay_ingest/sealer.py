@@ -13,10 +13,9 @@ from functools import partial
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Basis, Wait
-from radrelay_ingest.domain.evidence import Evidence
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.domain.studies import seal as decide
-from radrelay_ingest.judging import Judge, order_of, priority_of
+from radrelay_ingest.judging import Judge, Said, order_of, priority_of
 from radrelay_ingest.orders import match_study
 from radrelay_ingest.packing import bring_in
 from radrelay_ingest.questions import Questions
@@ -63,23 +62,23 @@ class Sealer:
         pause = self.context.settings.sweep_seconds
         waiting = {study: last for study, last in self.spool.waiting().items() if study not in self.under_way}
         try:
-            evidence = await self.judge.evidence(waiting)
+            said = await self.judge.evidence(waiting)
         except RadRelayError as error:
             log.warning("no study can be judged now; all stay in the spool", exc_info=error)
             return pause
         for study, last in waiting.items():
             try:
-                pause = min(pause, await self._look_at(study, last, evidence.get(study)))
+                pause = min(pause, await self._look_at(study, last, said.get(study)))
             except (RadRelayError, OSError) as error:
                 log.warning("a study cannot be judged now; it stays in the spool", exc_info=error)
         return max(pause, SHORTEST_PAUSE)
 
-    async def _look_at(self, study: Key, last: datetime, evidence: Evidence | None) -> float:
+    async def _look_at(self, study: Key, last: datetime, said: Said | None) -> float:
         """Claim the study if it is whole, once its sender was asked where it can be; seconds until the next look."""
-        found = await self.judge.judge(study, last, evidence)
+        found = await self.judge.judge(study, last, said)
         if isinstance(found, Wait):
             return (found.until - self.context.clock()).total_seconds()
-        if found.basis is Basis.QUIET and self.questions.ask(study, last, evidence):
+        if found.basis is Basis.QUIET and self.questions.ask(study, last, said.sender if said else None):
             return self.context.settings.sweep_seconds
         await asyncio.to_thread(self.spool.claim, study)
         self._start(study)

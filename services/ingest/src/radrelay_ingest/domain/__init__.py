@@ -3,6 +3,7 @@
 from radrelay_ingest.domain.evidence import Evidence
 from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.sites import Sites
+from radrelay_ingest.domain.steps import Step
 from radrelay_ingest.domain.studies import Study
 
-AGGREGATES = (Sites, Order, Study, Evidence)
+AGGREGATES = (Sites, Order, Study, Evidence, Step)

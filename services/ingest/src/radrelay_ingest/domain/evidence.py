@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import AwareDatetime
 
-from radrelay_ingest.domain.completeness import Basis, Claim
 from radrelay_shared.aggregate import Aggregate, Decision, Part
 from radrelay_shared.events import Key
 from radrelay_shared.ports import Index
-
-StepStatus = Literal["IN PROGRESS", "DISCONTINUED", "COMPLETED"]
 
 
 class ManifestGiven(Part):
@@ -19,14 +16,6 @@ class ManifestGiven(Part):
 
     key: str
     count: int
-
-
-class PerformedStep(Part):
-    """What a modality says it did (MPPS, PS3.4 Annex F), and which images came of it."""
-
-    step: str  # its SOP Instance UID
-    status: StepStatus
-    images: tuple[str, ...] = ()  # SOP Instance UIDs
 
 
 class SenderCount(Part):
@@ -45,17 +34,7 @@ class Evidence(Aggregate):
     study: Key
     site: str
     manifest: ManifestGiven | None = None  # the last one that came
-    steps: tuple[PerformedStep, ...] = ()
     sender: SenderCount | None = None
-
-    @property
-    def performed(self) -> Claim | None:
-        """All images of all steps; the examination has ended once every step has."""
-        images = frozenset(image for step in self.steps for image in step.images)
-        if not self.steps:
-            return None
-        ended = all(step.status != "IN PROGRESS" for step in self.steps)
-        return Claim(Basis.PERFORMED_STEPS, len(images), images, ended=ended)
 
 
 def with_manifest(current: Evidence | None, study: Key, site: str, given: ManifestGiven) -> Decision[Evidence] | None:
