@@ -20,6 +20,7 @@ from radrelay_ingest.main import SERVICE
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, running
+from servers import free_ports
 
 SITES = {
     "bozeman": {"name": "Bozeman Clinic", "jurisdiction": "US-MT", "ae_titles": ["BOZEMAN"]},
@@ -102,3 +103,9 @@ async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIter
 def open_door(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[FrontDoor]]:
     """Starts ingest in the test's folder: `async with open_door(quiet=0.2) as door`; a second time for a restart."""
     return partial(opened, tmp_path)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on which nothing listens yet."""
+    return free_ports(1)[0]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from radrelay_ingest.domain.keys import order_key, study_key
+from radrelay_ingest.domain.keys import commitment_key, order_key, step_key, study_key
 from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.segments import Segments
@@ -19,6 +21,8 @@ from radrelay_ingest.uploads.shelf import Shelf
 from radrelay_shared.errors import Forbidden, RadRelayError
 from radrelay_shared.events import Key, uuid7
 from radrelay_shared.service import Context
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class IngestContext(Context[IngestSettings]):
     delivering: Counter[Key] = field(default_factory=Counter)  # open associations that brought some of a study
 
     async def open(self) -> None:
-        settings = self.settings
+        settings, self.loop = self.settings, asyncio.get_running_loop()
         segments = Segments(settings.spool, settings.spool_segment_bytes, settings.spool_spare_segments)
         self.spool = Spool(settings.spool, segments, settings.spool_reserve_bytes, settings.max_instance_bytes)
         await asyncio.to_thread(self.spool.open)
@@ -45,6 +49,7 @@ class IngestContext(Context[IngestSettings]):
         self.uploads = Shelf(settings.spool / "uploads")
         await asyncio.to_thread(self.uploads.open)
         self.uploaded = asyncio.Event()  # an upload became whole
+        self.committing = asyncio.Event()  # somebody asked for storage commitment
         self.uploading: set[str] = set()  # uploads that somebody works on
         await self.refresh_sites()
 
@@ -70,6 +75,16 @@ class IngestContext(Context[IngestSettings]):
 
     def study_key(self, site: str, study_instance_uid: str) -> Key:
         return study_key(self._secret, site, study_instance_uid)
+
+    def step_key(self, site: str, sop_instance_uid: str) -> Key:
+        return step_key(self._secret, site, sop_instance_uid)
+
+    def commitment_key(self, site: str, transaction_uid: str) -> Key:
+        return commitment_key(self._secret, site, transaction_uid)
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The outcome of work on the event loop, for threads."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(self.settings.handler_seconds)
 
     def keep(self, incoming: Incoming, head: Head, sender: Sender) -> Key:
         """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads."""

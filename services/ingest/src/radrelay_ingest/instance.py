@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import zlib
 from typing import BinaryIO
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from radrelay_ingest.domain.keys import is_uid
 from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.walk import Values, Walk
 from radrelay_shared.errors import Invalid
@@ -34,7 +34,6 @@ WANTED = frozenset(
 )
 
 PIECE, INFLATED_PIECE, MAX_INFLATED = 1 << 16, 1 << 20, 4 << 30  # bytes
-UID = re.compile(r"[0-9.]{1,64}")
 
 
 def read_head(file: BinaryIO, size: int) -> Head:
@@ -148,7 +147,7 @@ def _not_dicom() -> Invalid:
 
 def _uid(values: Values, tag: int) -> str:
     found = _text(values, tag)
-    if not UID.fullmatch(found):
+    if not is_uid(found):
         raise Invalid(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {'is not a UID' if found else 'is missing'}")
     return found
 

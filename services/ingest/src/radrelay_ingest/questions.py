@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from datetime import datetime
 from functools import partial
 
@@ -13,6 +12,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from radrelay_ingest.context import IngestContext
+from radrelay_ingest.dicom.peers import associated
 from radrelay_ingest.domain.evidence import Evidence, SenderCount, with_sender_count
 from radrelay_ingest.domain.sites import Peer
 from radrelay_shared.errors import RadRelayError
@@ -20,7 +20,6 @@ from radrelay_shared.events import Key
 
 log = logging.getLogger("radrelay.ingest")
 
-PATIENCE_SECONDS = 10
 PENDING = (0xFF00, 0xFF01)  # PS3.4 §C.4.1.1.4
 
 
@@ -59,27 +58,18 @@ class Questions:
 
 def instances_at(peer: Peer, calling: str, study_instance_uid: str) -> int | None:
     """How many instances the peer has of the study; None if it does not answer or does not say. Blocks."""
-    try:
-        socket.create_connection((peer.host, peer.port), PATIENCE_SECONDS).close()
-    except OSError:
-        return None
-    entity = AE(calling)
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE_SECONDS
-    entity.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-    association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
-    if not association.is_established:
-        return None
     asked = Dataset()
     asked.QueryRetrieveLevel, asked.StudyInstanceUID = "STUDY", study_instance_uid
     asked.NumberOfStudyRelatedInstances = ""
-    try:
-        answers = association.send_c_find(asked, StudyRootQueryRetrieveInformationModelFind)
-        found = [answer for status, answer in answers if status and status.Status in PENDING and answer is not None]
-        counts = [
-            int(each.NumberOfStudyRelatedInstances) for each in found if each.get("NumberOfStudyRelatedInstances")
-        ]
-    except (RuntimeError, ValueError, AttributeError):
-        return None
-    finally:
-        association.release()
-    return counts[0] if counts else None
+    entity = AE(calling)
+    entity.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
+    with associated(entity, peer) as association:
+        if association is None:
+            return None
+        try:
+            answers = association.send_c_find(asked, StudyRootQueryRetrieveInformationModelFind)
+            found = [answer for status, answer in answers if status and status.Status in PENDING and answer is not None]
+            counts = [int(each.get("NumberOfStudyRelatedInstances") or 0) for each in found]
+        except (RuntimeError, ValueError):
+            return None
+    return counts[0] or None if counts else None

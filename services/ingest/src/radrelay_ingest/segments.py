@@ -170,9 +170,10 @@ class Segments:
 
     def close(self) -> None:
         self.closing.set()
-        for segment in self.idle.values():
-            segment.close()
-        self.idle.clear()
+        with self.changing:
+            for segment in self.idle.values():
+                segment.close()
+            self.idle.clear()
 
     def take(self) -> Segment:
         """A segment with room, for the caller alone until it is given back."""

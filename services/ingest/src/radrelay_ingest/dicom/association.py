@@ -14,7 +14,9 @@ from opentelemetry.trace import SpanKind
 
 from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.dicom.connection import Connection
+from radrelay_ingest.dicom.conversation import Conversation
 from radrelay_ingest.dicom.elements import RESPONSE, Command, Request, read_request, response
+from radrelay_ingest.dicom.messages import PROCESSING_FAILURE, SUCCESS
 from radrelay_ingest.dicom.negotiation import NO_SUCH_CALLER, TOO_MANY, Rejection, accept, read_proposal
 from radrelay_ingest.dicom.pdu import (
     RELEASE_RP,
@@ -36,14 +38,14 @@ from radrelay_shared.errors import RadRelayError
 
 log = logging.getLogger("radrelay.ingest")
 
-SUCCESS, PROCESSING_FAILURE, UNRECOGNIZED_OPERATION = 0x0000, 0x0110, 0x0211  # PS3.7 §C
 ARTIM_SECONDS = 30.0  # for the request to come, at most
 LINGER_SECONDS = 2.0  # for the peer to close after the last PDU
 MAX_COMMAND_SET = 1 << 16
 
 
 class Association:
-    reception: Reception  # once the peer is admitted
+    reception: Reception  # of instances, once the peer is admitted
+    conversation: Conversation  # on anything else
 
     def __init__(self, context: IngestContext, connection: Connection, slots: Slots) -> None:
         self.context, self.connection, self.slots = context, connection, slots
@@ -88,8 +90,7 @@ class Association:
         with self.slots.one_for(self.connection.address) as free:
             if not free:
                 self._reject(TOO_MANY)
-            elif sender := self._admit(first.encoded):
-                self.reception = Reception(self.context, sender)
+            elif self._admit(first.encoded):
                 try:
                     self._converse(parts)
                 finally:
@@ -102,23 +103,26 @@ class Association:
 
     # ── the association ──
 
-    def _admit(self, request: bytes) -> Sender | None:
+    def _admit(self, request: bytes) -> bool:
         """Know the calling AE title, or reject the association (PS3.8 §9.3.4)."""
         proposal = read_proposal(request)
         site = self.context.sites.calling(proposal.calling)
         if proposal.rejection is not None:
             log.warning("an association is refused: its protocol version or application context is not ours")
             self._reject(proposal.rejection)
-            return None
+            return False
         if site is None:
             log.warning("an association is refused: AE title %r names no site", proposal.calling)
             self._reject(NO_SUCH_CALLER)
-            return None
+            return False
         accepted, self.contexts = accept(proposal, self.context.settings.dicom_max_pdu)
         with self.context.telemetry.span("associate", SpanKind.SERVER):
             sender = Sender(site, current_traceparent())
+        self.reception = Reception(self.context, sender)
+        longest = proposal.primitive.maximum_length_received or 0
+        self.conversation = Conversation(self.context, self.connection, sender, proposal.calling, longest)
         self.connection.send(accepted)
-        return sender
+        return True
 
     def _reject(self, rejection: Rejection) -> None:
         self.connection.finish(reject(*rejection), LINGER_SECONDS)
@@ -150,6 +154,8 @@ class Association:
             return
         request = read_request(bytes(self.command))
         self.command.clear()
+        if request.command == Command.N_EVENT_REPORT_RSP:
+            return  # the peer took note
         if request.command & RESPONSE:
             raise ProtocolError(Reason.UNEXPECTED_PDU, "a response comes, and nothing was asked")
         if request.command == Command.C_STORE_RQ:
@@ -161,8 +167,8 @@ class Association:
     def _take_data(self, part: Fragment) -> None:
         if self.asked is None or self.asked[0] != part.context:
             raise ProtocolError(Reason.INVALID_PARAMETER, "a data set comes where none is due")
-        if self.asked[1].command == Command.C_STORE_RQ:
-            self.reception.write(part.content)
+        receiving = self.asked[1].command == Command.C_STORE_RQ
+        (self.reception if receiving else self.conversation).write(part.content)
         if part.last:
             self._answer()
 
@@ -170,16 +176,16 @@ class Association:
         """Do what was asked, and say what came of it."""
         assert self.asked is not None  # noqa: S101  both callers have just looked
         context, request = self.asked
+        self.asked = None
         match request.command:
             case Command.C_STORE_RQ:
-                status, comment = self._store(request)
+                self.connection.send(command_pdu(context, response(request, *self._store(request))))
             case Command.C_ECHO_RQ:
-                status, comment = SUCCESS, ""
+                self.connection.send(command_pdu(context, response(request, SUCCESS)))
+            case Command.C_CANCEL_RQ:
+                pass  # what it would cancel is answered already
             case _:
-                status, comment = UNRECOGNIZED_OPERATION, ""
-        self.asked = None
-        if request.command != Command.C_CANCEL_RQ:
-            self.connection.send(command_pdu(context, response(request, status, comment)))
+                self.conversation.answer(context, self.contexts[context], request)
 
     def _store(self, request: Request) -> tuple[int, str]:
         """Keep one instance; the status says what the sender can do about a failure (PS3.4 §B.2.3)."""

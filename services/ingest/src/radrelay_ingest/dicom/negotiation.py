@@ -17,6 +17,7 @@ from pynetdicom.pdu_primitives import (
 from pynetdicom.presentation import build_context, negotiate_unrestricted
 from pynetdicom.sop_class import Verification
 
+from radrelay_ingest.dicom.conversation import SOP_CLASSES
 from radrelay_ingest.dicom.elements import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from radrelay_ingest.dicom.pdu import (
     BY_PROVIDER_ACSE,
@@ -31,6 +32,7 @@ from radrelay_ingest.dicom.pdu import (
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 PROTOCOL_VERSION = 0x0001  # bit 0 must be set, the others are not tested
 ACCEPTED = 0x00
+SUPPORTED = [build_context(each) for each in (Verification, *SOP_CLASSES)]
 
 Rejection = tuple[int, int, int]  # result, source, reason
 NO_SUCH_VERSION: Rejection = (REJECTED_PERMANENT, BY_PROVIDER_ACSE, 2)
@@ -69,7 +71,8 @@ def _rejection(version: int, application: str) -> Rejection | None:
 def accept(proposal: Proposal, max_pdu: int) -> tuple[bytes, dict[int, str]]:
     """The A-ASSOCIATE-AC, and the accepted contexts' transfer syntaxes by context id.
 
-    Verification, and every abstract syntax that is no other service's, in the first transfer syntax proposed.
+    Our services' abstract syntaxes in a plain transfer syntax, and every one that is no other service's in the first
+    transfer syntax proposed.
     Asynchronous operations are not negotiated, so one message follows the other.
     """
     try:
@@ -87,7 +90,7 @@ def _negotiate(request: Any, max_pdu: int) -> tuple[Any, dict[int, str]]:
         if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
     }
     proposed = request.presentation_context_definition_list
-    results, role_answers = negotiate_unrestricted(proposed, [build_context(Verification)], roles)
+    results, role_answers = negotiate_unrestricted(proposed, SUPPORTED, roles)
     answer = A_ASSOCIATE()
     answer.application_context_name = APPLICATION_CONTEXT
     answer.calling_ae_title, answer.called_ae_title = request.calling_ae_title, request.called_ae_title

@@ -156,5 +156,17 @@ def abort(reason: Reason) -> bytes:
 
 def command_pdu(context: int, command: bytes) -> bytes:
     """A command set in one P-DATA-TF; with at most some 300 bytes it fits every peer's maximum length."""
-    item = PDV_HEADER.pack(CONTROL + len(command), context, COMMAND | LAST) + command
+    return _data_pdu(context, command, COMMAND | LAST)
+
+
+def data_pdus(context: int, encoded: bytes, longest: int) -> bytes:
+    """A data set in as many P-DATA-TF as the peer's maximum length (0: any) asks for."""
+    size = (longest or MAX_OTHER_PDU) - PDV_HEADER.size
+    pieces = [encoded[start : start + size] for start in range(0, len(encoded), size)] or [b""]
+    last = len(pieces) - 1
+    return b"".join(_data_pdu(context, piece, LAST if number == last else 0) for number, piece in enumerate(pieces))
+
+
+def _data_pdu(context: int, content: bytes, control: int) -> bytes:
+    item = PDV_HEADER.pack(CONTROL + len(content), context, control) + content
     return HEADER.pack(Kind.P_DATA, len(item)) + item

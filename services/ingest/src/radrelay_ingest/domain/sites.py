@@ -52,8 +52,13 @@ class Site(BaseModel):
     stat_quiet_seconds: float = Field(5, gt=0, le=86_400)
     patience_seconds: float = Field(900, gt=0, le=604_800)
     stat_patience_seconds: float = Field(60, gt=0, le=604_800)
+    listeners: tuple[Peer, ...] = ()  # where its AE titles take the answers to storage commitment
     query: Peer | None = None  # who is asked by C-FIND how many instances a study of this site's has
     manifest_keys: tuple[PublicKey, ...] = Field((), max_length=10)  # whose signature under a manifest counts
+
+    def listener(self, ae_title: str) -> Peer | None:
+        """Where this AE title of the site's listens, if it does."""
+        return next((each for each in self.listeners if each.ae_title == ae_title), None)
 
     def policy(self, priority: Priority) -> Policy:
         """How long is waited for a study of this priority."""
