@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from io import BytesIO
@@ -19,7 +17,7 @@ from pynetdicom.sop_class import Verification
 
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.packs import read_instance, read_manifest
-from servers import cannot
+from servers.dcmtk import dcmtk
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
 Slice = Callable[..., bytes]
@@ -163,21 +161,6 @@ async def test_an_association_under_way_at_shutdown_is_not_waited_for_forever(op
 
 
 # ── dcmtk ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def dcmtk(tool: str, *arguments: object) -> tuple[int, str]:
-    """A dcmtk tool's exit status and output; TCP_NODELAY, or it stalls 40 ms per message."""
-    if shutil.which(tool) is None:
-        raise cannot(f"{tool} of dcmtk is missing")
-    process = await asyncio.create_subprocess_exec(
-        tool,
-        *map(str, arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "TCP_NODELAY": "1"},
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode or 0, output.decode(errors="replace")
 
 
 @pytest.mark.external

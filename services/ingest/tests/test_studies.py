@@ -117,8 +117,26 @@ def test_a_site_may_change_its_own_ae_titles() -> None:
     moved = BOZEMAN.model_copy(update={"ae_titles": ("BOZEMAN", "BOZEMAN_MR")})
     changed = register(Sites(sites={"bozeman": BOZEMAN}), "bozeman", moved)
     assert changed is not None
-    assert changed.state.calling("BOZEMAN_MR ") == "bozeman"
-    assert changed.state.calling("HELENA") is None
+    assert changed.state.calling("BOZEMAN_MR ", "10.0.0.7") == "bozeman"
+    assert changed.state.calling("HELENA", "10.0.0.7") is None
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "known"),
+    [
+        ((), "203.0.113.9", True),
+        (("10.1.0.0/16",), "10.1.2.3", True),
+        (("10.1.0.0/16",), "::ffff:10.1.2.3", True),
+        (("10.1.0.0/16",), "10.2.2.3", False),
+        (("10.1.0.0/16", "2001:db8::/32"), "2001:db8::7", True),
+        (("10.1.0.0/16",), "2001:db8::7", False),
+    ],
+)
+def test_an_ae_title_is_known_from_its_sites_networks_only(
+    networks: tuple[str, ...], address: str, *, known: bool
+) -> None:
+    site = Site.model_validate(BOZEMAN.model_dump() | {"networks": networks})
+    assert (Sites(sites={"bozeman": site}).calling("BOZEMAN", address) == "bozeman") is known
 
 
 @pytest.mark.parametrize("title", ["", " CT", "CT ", "A" * 17, "CT\\1", "CT\n"])

@@ -37,6 +37,7 @@ class Sender:
 class IngestContext(Context[IngestSettings]):
     sites: Sites = field(default_factory=Sites)  # as last read; replaced whole, so that threads may look
     dicom_port: int = 0  # where associations are taken, once they are
+    dicom_tls_port: int = 0  # … over TLS
     counting: threading.Lock = field(default_factory=threading.Lock)  # held while `delivering` changes
     delivering: Counter[Key] = field(default_factory=Counter)  # open associations that brought some of a study
 

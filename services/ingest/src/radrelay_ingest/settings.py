@@ -27,6 +27,10 @@ class IngestSettings(ServiceSettings):
     dicom_max_associations: int = Field(20, ge=1)  # each has a thread and 256 KiB of memory
     dicom_max_associations_per_peer: int = Field(10, ge=1)  # with one address
     dicom_max_pdu: int = Field(131_072, ge=4096, le=1 << 24)  # bytes; 131,072 is the most that dcmtk sends
+    dicom_tls_port: int | None = None  # associations over TLS, beside those without; 0: any free port
+    dicom_tls_certificate: Path | None = None  # PEM, with its chain
+    dicom_tls_key: Path | None = None  # PEM
+    dicom_tls_client_ca: Path | None = None  # PEM: only clients with a certificate of these are taken
     dicom_timeout: float = 60  # seconds without a byte on an association
 
     stow_timeout: float = 60  # seconds without a byte of a request's body

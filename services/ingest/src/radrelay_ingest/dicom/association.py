@@ -80,6 +80,7 @@ class Association:
 
     def _serve(self) -> None:
         self.connection.deadline = time.monotonic() + ARTIM_SECONDS
+        self.connection.secure()
         parts = self._parts()
         first = next(parts, None)
         self.connection.deadline = None
@@ -106,13 +107,13 @@ class Association:
     def _admit(self, request: bytes) -> bool:
         """Know the calling AE title, or reject the association (PS3.8 §9.3.4)."""
         proposal = read_proposal(request)
-        site = self.context.sites.calling(proposal.calling)
+        site = self.context.sites.calling(proposal.calling, self.connection.address)
         if proposal.rejection is not None:
             log.warning("an association is refused: its protocol version or application context is not ours")
             self._reject(proposal.rejection)
             return False
         if site is None:
-            log.warning("an association is refused: AE title %r names no site", proposal.calling)
+            log.warning("an association is refused: AE title %r names no site that calls from there", proposal.calling)
             self._reject(NO_SUCH_CALLER)
             return False
         accepted, self.contexts = accept(proposal, self.context.settings.dicom_max_pdu)

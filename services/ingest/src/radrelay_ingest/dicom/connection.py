@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from contextlib import suppress
 
@@ -10,18 +11,25 @@ BUFFER = 1 << 18  # bytes: all that is read of the peer before it goes to the sp
 
 
 class Connection:
-    def __init__(self, peer: socket.socket, address: str, patience: float) -> None:
-        self.peer, self.address, self.patience = peer, address, patience
+    def __init__(self, peer: socket.socket, address: str, patience: float, tls: ssl.SSLContext | None = None) -> None:
+        self.peer, self.address, self.patience, self.tls = peer, address, patience, tls
         self.deadline: float | None = None  # of the monotonic clock, for all that is received
         self.buffer = memoryview(bytearray(BUFFER))
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def secure(self) -> None:
+        """Begin TLS, where it is spoken; raises `ConnectionError` if it cannot be agreed on."""
+        if self.tls is None:
+            return
+        self.peer.settimeout(self._left())
+        try:
+            self.peer = self.tls.wrap_socket(self.peer, server_side=True)
+        except ssl.SSLError as error:
+            raise ConnectionError(f"TLS cannot be agreed on: {error.reason}") from error
+
     def receive(self) -> memoryview:
         """What came, good until the next call; empty at the end. Raises `TimeoutError` if nothing comes in time."""
-        left = self.patience if self.deadline is None else min(self.patience, self.deadline - time.monotonic())
-        if left <= 0:
-            raise TimeoutError
-        self.peer.settimeout(left)
+        self.peer.settimeout(self._left())
         return self.buffer[: self.peer.recv_into(self.buffer)]
 
     def send(self, encoded: bytes) -> None:
@@ -37,10 +45,17 @@ class Connection:
             while self.receive():
                 pass
 
+    def _left(self) -> float:
+        left = self.patience if self.deadline is None else min(self.patience, self.deadline - time.monotonic())
+        if left <= 0:
+            raise TimeoutError
+        return left
+
     def cut(self, encoded: bytes) -> None:
         """End it from another thread: the one that works with it is told that the peer is gone."""
         with suppress(OSError):
-            self.peer.send(encoded, socket.MSG_DONTWAIT)
+            if self.tls is None:  # a TLS connection is not written from two threads
+                self.peer.send(encoded, socket.MSG_DONTWAIT)
         with suppress(OSError):
             self.peer.shutdown(socket.SHUT_RDWR)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, StringConstraints
 
 from radrelay_ingest.domain.completeness import Policy
 from radrelay_shared.aggregate import Aggregate, Decision
@@ -48,6 +49,7 @@ class Site(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     jurisdiction: Jurisdiction
     ae_titles: tuple[AETitle, ...] = ()
+    networks: tuple[IPvAnyNetwork, ...] = ()  # from where its AE titles may call; none: from anywhere
     quiet_seconds: float = Field(20, gt=0, le=86_400)
     stat_quiet_seconds: float = Field(5, gt=0, le=86_400)
     patience_seconds: float = Field(900, gt=0, le=604_800)
@@ -55,6 +57,11 @@ class Site(BaseModel):
     listeners: tuple[Peer, ...] = ()  # where its AE titles take the answers to storage commitment
     query: Peer | None = None  # who is asked by C-FIND how many instances a study of this site's has
     manifest_keys: tuple[PublicKey, ...] = Field((), max_length=10)  # whose signature under a manifest counts
+
+    def may_call_from(self, address: str) -> bool:
+        peer = ip_address(address)
+        peer = getattr(peer, "ipv4_mapped", None) or peer
+        return not self.networks or any(peer in network for network in self.networks)
 
     def listener(self, ae_title: str) -> Peer | None:
         """Where this AE title of the site's listens, if it does."""
@@ -75,9 +82,10 @@ class Sites(Aggregate):
 
     sites: dict[SiteName, Site] = Field(default_factory=dict)
 
-    def calling(self, ae_title: str) -> SiteName | None:
-        """The site that calls itself so, or None."""
-        return next((name for name, site in self.sites.items() if ae_title.strip() in site.ae_titles), None)
+    def calling(self, ae_title: str, address: str) -> SiteName | None:
+        """The site that calls itself so, from one of its networks; or None."""
+        found = next((name for name, site in self.sites.items() if ae_title.strip() in site.ae_titles), None)
+        return found if found and self.sites[found].may_call_from(address) else None
 
 
 def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Sites] | None:
