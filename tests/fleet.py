@@ -30,7 +30,12 @@ from servers.secantusdb import SecantusDB
 
 NAMES = tuple(service.name for service in SERVICES)
 # What each service is given of the platform's secrets, and which buckets; nothing else.
-SECRETS = {"ingest": ("identity_key",), "anonymize": ("tenant_secret", "vault_key"), "notification": ("vault_api_key",)}
+SECRETS = {
+    "ingest": ("identity_key",),
+    "anonymize": ("tenant_secret", "vault_key"),
+    "storage": ("custody_key",),
+    "notification": ("vault_api_key",),
+}
 BUCKETS = {
     "ingest": ("originals",),
     "anonymize": ("blobs", "originals"),

@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from fleet import Installation
-from radrelay.client import Client
+from radrelay.client import Client, Problem
+from radrelay.custody import first_broken
 from radrelay.demo import Show, deliver, registered
 from radrelay.reading import IDLE_SECONDS, read
 from radrelay.samples import SAMPLES, Sample
@@ -238,6 +239,21 @@ async def instances(day: Day, uid: str) -> list[str]:
     viewer = day.dicomweb(Role.RADIOLOGIST)
     found = await asyncio.to_thread(viewer.search_for_instances, uid)
     return [each["00080018"]["Value"][0] for each in found]
+
+
+async def test_the_custody_of_a_study_is_proven_from_receipt_to_delivery(day: Day) -> None:
+    """Each hop in one chain, the owner can read it, another clinic cannot, and everything holds when read again."""
+    key = (await day.study(STAT_HEAD))["study"]
+    owner, other = (day.relay.client("a-desk", Role.SITE, site) for site in ("prairie", "sagebrush"))
+    chain = await owner.call("GET", f"/custody/{key}")
+    hops = [entry["kind"] for entry in chain["entries"]]
+    once = ["received", "sealed", "de-identified", "stored"]
+    assert [hops.count(kind) for kind in once] == [1, 1, 1, 1]
+    assert (hops.count("reported"), hops.count("delivered")) == (3, 3)
+    with pytest.raises(Problem, match="no study of this key for you"):
+        await other.call("GET", f"/custody/{key}")
+    looked, broken = await first_broken(day.operator, None)
+    assert (looked >= len(SAMPLES), broken) == (True, None)
 
 
 async def test_nothing_was_given_up(day: Day) -> None:

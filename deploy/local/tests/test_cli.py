@@ -34,6 +34,7 @@ COMMANDS = {
     "upload": "Upload DICOM files over a weak link",
     "status": "Show the newest studies and how far each has come",
     "replay": "Try again what services gave up",
+    "custody": "The ledger of every instance's custody",
     "doctor": "Say in plain words what is missing or cannot be reached",
 }
 

@@ -30,7 +30,16 @@ def contents(keys: Keys) -> dict[str, bytes]:
 def test_only_their_owner_can_read_the_secrets(keys: Keys) -> None:
     assert keys.folder.stat().st_mode & 0o777 == 0o700
     assert {file.name: file.stat().st_mode & 0o777 for file in keys.folder.iterdir()} == dict.fromkeys(
-        ["identity_key", "tenant_secret", "vault_key", "issuer.pem", "jwks.json", "vault_api_key", "api-keys.yaml"],
+        [
+            "identity_key",
+            "tenant_secret",
+            "vault_key",
+            "custody_key",
+            "issuer.pem",
+            "jwks.json",
+            "vault_api_key",
+            "api-keys.yaml",
+        ],
         0o600,
     )
 

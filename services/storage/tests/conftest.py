@@ -72,20 +72,21 @@ async def write_batch(
     for number, (uid, group) in enumerate(groupby(images, key=lambda each: str(each.SeriesInstanceUID)), 1):
         series, keys = list(group), (pack_key(study, batch, number), metadata_key(study, batch, number))
         instances = await write_pack(blobs, keys[0], parts(series))
-        await write_metadata(blobs, keys[1], [described(each) for each in series])
+        described_by = await write_metadata(blobs, keys[1], [described(each) for each in series])
         packed.append(
             PackedSeries(
                 series_instance_uid=uid,
                 modality=series[0].Modality,
                 pack=keys[0],
                 metadata=keys[1],
+                metadata_sha256=described_by,
                 instances=tuple(instances),
             )
         )
     uid = str(images[0].StudyInstanceUID)
     key = manifest_key(study, batch)
     manifest = Manifest(study=study, batch=batch, study_instance_uid=uid, series=tuple(packed))
-    await write_manifest(blobs, key, manifest)
+    sha256 = await write_manifest(blobs, key, manifest)
     return StudyAnonymized(
         site=site,
         study=study,
@@ -94,6 +95,7 @@ async def write_batch(
         completed_at=MORNING,
         batch=batch,
         manifest=key,
+        manifest_sha256=sha256,
         study_instance_uid=uid,
         instances=len(images),
         modalities=tuple(sorted({each.modality for each in packed})),

@@ -74,6 +74,7 @@ class StudyReceived(StudyFacts):
 
     type: ClassVar[str] = "radrelay.study.received.v1"
     manifest: str  # blob key among the originals
+    manifest_sha256: str = ""  # of that object; it binds the hash of every instance
     instances: int
     size: int  # bytes
     modalities: tuple[str, ...]
@@ -97,6 +98,7 @@ class StudyAnonymized(StudyFacts):
 
     type: ClassVar[str] = "radrelay.study.anonymized.v1"
     manifest: str  # blob key among the de-identified copies
+    manifest_sha256: str = ""  # of that object; it binds the hash of every copy
     study_instance_uid: str  # de-identified
     instances: int
     modalities: tuple[str, ...]
@@ -260,7 +262,16 @@ EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
 # of them runs, so that an event is kept for a reader that has not started yet.
 READERS: dict[str, tuple[type[Event], ...]] = {
     "anonymize": (StudyReceived, StudyUpdated),
-    "storage": (StudyAnonymized,),
+    "storage": (
+        StudyAnonymized,
+        StudyReceived,
+        StudyUpdated,
+        StudyQuarantined,
+        ReportPreliminary,
+        ReportFinalized,
+        ReportAddended,
+        ReportDelivered,
+    ),
     "triage": (OrderReceived, StudyStored, ReportFinalized),
     "assignment": (StudyTriaged, ReportFinalized),
     "reporting": (StudyAssigned, AssignmentClaimed, AssignmentReturned, ReportDelivered, ReportUndelivered),

@@ -60,6 +60,7 @@ class PackedSeries(_Frozen):
     modality: str
     pack: str  # key
     metadata: str | None = None  # key
+    metadata_sha256: str | None = None  # of the object as it lies there
     instances: tuple[PackedInstance, ...]
 
     @cached_property
@@ -193,17 +194,29 @@ def _check(digest: hashlib._Hash, series: PackedSeries, instance: PackedInstance
 # ── metadata and manifest ────────────────────────────────────────────────────────────────────────────
 
 
-async def write_metadata(blobs: Blobs, key: str, elements: Sequence[dict[str, Any]]) -> None:
-    """Store the series' DICOM JSON, one element per instance in pack order."""
-    await blobs.put(key, await asyncio.to_thread(_compressed, elements))
+async def write_metadata(blobs: Blobs, key: str, elements: Sequence[dict[str, Any]]) -> str:
+    """Store the series' DICOM JSON, one element per instance in pack order; returns the object's SHA-256."""
+    text = await asyncio.to_thread(_compressed, elements)
+    await blobs.put(key, text)
+    return hashlib.sha256(text).hexdigest()
 
 
 async def read_metadata(blobs: Blobs, key: str) -> list[dict[str, Any]]:
     return await asyncio.to_thread(_decompressed, await blobs.read(key))
 
 
-async def write_manifest(blobs: Blobs, key: str, manifest: Manifest) -> None:
-    await blobs.put(key, manifest.model_dump_json().encode())
+async def write_manifest(blobs: Blobs, key: str, manifest: Manifest) -> str:
+    """Store the batch's manifest; returns the object's SHA-256, which binds that of every instance."""
+    await blobs.put(key, encoded(manifest))
+    return manifest_sha256(manifest)
+
+
+def encoded(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json().encode()
+
+
+def manifest_sha256(manifest: Manifest) -> str:
+    return hashlib.sha256(encoded(manifest)).hexdigest()
 
 
 async def read_manifest(blobs: Blobs, key: str) -> Manifest:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from radrelay import custody as ledger
 from radrelay import demo as demonstration
 from radrelay import doctor as checks
 from radrelay import register, send, upload
@@ -35,6 +36,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+custody = typer.Typer(help="The ledger of every instance's custody.", no_args_is_help=True)
+app.add_typer(custody, name="custody")
 console, errors = Console(), Console(stderr=True)
 
 Folder = Annotated[Path, typer.Option("--data", help="Where this RadRelay keeps everything, keys included.")]
@@ -256,6 +259,24 @@ def replay(
             count = tell(partial(caller.call, "POST", path))["replayed"]
             console.print(f"{name}: {count} tried again")
     console.print(table if table.row_count else "There are no such dead letters.")
+
+
+@custody.command()
+def verify(
+    study: Annotated[
+        str | None, typer.Argument(help="One study's key; none: all of them, and all checkpoints.")
+    ] = None,
+    data: Folder = HERE,
+    url: Url = LOCAL,
+    token: Token = None,
+) -> None:
+    """Read ledger, checkpoints and stored objects again; name the first that does not hold, and exit 1."""
+    caller = operator(data, url, token)
+    looked, broken = tell(lambda: ledger.first_broken(caller, study))
+    if broken:
+        complain(f"{broken['subject']} does not hold: {broken['broken']}")
+        raise typer.Exit(1)
+    console.print(f"{looked} looked at (checkpoints and studies); all hold.", soft_wrap=True)
 
 
 @app.command()

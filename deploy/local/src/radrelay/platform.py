@@ -82,6 +82,7 @@ class Platform:
             "identity_key": secret("identity_key"),
             "tenant_secret": secret("tenant_secret"),
             "vault_key": secret("vault_key"),
+            "custody_key": secret("custody_key"),
             "vault_url": f"http://{self.http_host}:{self.http_port}",
             "vault_api_key": secret("vault_api_key"),
             **self.settings,

@@ -62,19 +62,18 @@ class Work:
             released=sum(len(each.instances) for each in series),
             held=tuple(self.held),
             reasons=first_of({reason for each in self.held for reason in each.reasons}),
-            manifest=await self._manifest(series) if series else None,
+            **(await self._manifest(series) if series else {}),
             study_instance_uid=self.study_instance_uid,
             modalities=first_of(self.modalities),
             body_parts=first_of(self.body_parts),
             received=self.event,
         )
 
-    async def _manifest(self, series: tuple[PackedSeries, ...]) -> str:
+    async def _manifest(self, series: tuple[PackedSeries, ...]) -> dict[str, str]:
         study, batch = self.event.study, self.event.batch
         key = manifest_key(study, batch)
         manifest = Manifest(study=study, batch=batch, study_instance_uid=self.study_instance_uid, series=series)
-        await write_manifest(self.context.blobs, key, manifest)
-        return key
+        return {"manifest": key, "manifest_sha256": await write_manifest(self.context.blobs, key, manifest)}
 
     async def _series(self, original: PackedSeries, number: int) -> PackedSeries | None:
         """One series' pack and metadata; None if nothing of it may leave."""
@@ -85,7 +84,7 @@ class Work:
         if not instances:
             await blobs.delete(pack)
             return None
-        await write_metadata(blobs, metadata, [each.metadata for each in self.facts])
+        described = await write_metadata(blobs, metadata, [each.metadata for each in self.facts])
         first = self.facts[0]
         self.study_instance_uid = first.study_instance_uid
         self.modalities.update(each.modality for each in self.facts)
@@ -95,6 +94,7 @@ class Work:
             modality=first.modality,
             pack=pack,
             metadata=metadata,
+            metadata_sha256=described,
             instances=tuple(instances),
         )
 

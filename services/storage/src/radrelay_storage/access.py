@@ -12,6 +12,8 @@ from radrelay_shared.http import context_of
 from radrelay_shared.ports import Eq, In, Where
 from radrelay_shared.security import EVERY_SITE, Principal, Role, admit_as, require
 from radrelay_storage.context import StorageContext
+from radrelay_storage.custody.hops import hop, moment
+from radrelay_storage.custody.ledger import record
 from radrelay_storage.domain import Series, Study, series_key
 
 READERS = (Role.RADIOLOGIST, Role.ASSISTANT, Role.REFERRER, Role.MODEL, Role.OPERATOR, Role.SITE)
@@ -39,6 +41,18 @@ async def visible_study(study: str, caller: Reader, context: Ctx) -> Study:
     return found[0]
 
 
+async def note_reading(study: Uid, caller: Reader, context: Ctx) -> None:
+    """Have it in the ledger that the caller reads this study, before the first byte; then not again for an hour."""
+    now = context.clock()
+    key = (caller, study, moment(now)[: len("2026-03-01T08")])
+    if context.noted.get(key) is None:
+        found = await visible_study(study, caller, context)
+        served = hop("served", f"served {caller.subject} {key[2]}", now, caller.subject, roles=sorted(caller.roles))
+        await record(context.store, found.study, found.site, [served])
+        context.noted.keep(key, value=True)
+
+
+NOTED = [Depends(note_reading)]  # what a router of pixels and metadata depends on
 VisibleStudy = Annotated[Study, Depends(visible_study)]
 
 
@@ -60,6 +74,7 @@ async def series_for(request: Request, study: str, series: str) -> Series | None
     """The same without the framework's way to it: None for whoever is to hear from there why not."""
     try:
         caller = await admit_as(request, READERS)
+        await note_reading(study, caller, request.app.state.context)
         return await visible_series(study, series, caller, request.app.state.context)
     except RadRelayError:
         return None

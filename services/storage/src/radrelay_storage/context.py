@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
+from radrelay_shared.security import Principal
 from radrelay_shared.service import Context
+from radrelay_storage.custody.checkpoints import Signer, signer
 from radrelay_storage.descriptions import Descriptions
 from radrelay_storage.domain import Series
 from radrelay_storage.recent import Recent
@@ -13,6 +16,7 @@ from radrelay_storage.shelf import Shelf
 from radrelay_storage.workers import Workers
 
 SERIES_SEEN = 256
+READINGS_NOTED = 10_000
 
 
 @dataclass
@@ -21,13 +25,25 @@ class StorageContext(Context[StorageSettings]):
     seen: Recent[tuple[frozenset[str], str, str], tuple[float, Series]] = field(
         default_factory=lambda: Recent(SERIES_SEEN)
     )  # by the caller's sites, study and series: until when, and what
+    noted: Recent[tuple[Principal, str, str], bool] = field(default_factory=lambda: Recent(READINGS_NOTED))
     shelf: Shelf = field(init=False)  # the packs, opened
     descriptions: Descriptions = field(init=False)  # and what lies beside them
 
+    signer: Signer | None = None  # of the custody ledger's checkpoints
+    verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # studies are read one by one
+
     async def open(self) -> None:
+        key = self.settings.custody_key
+        self.signer = signer(key.get_secret_value()) if key else None
         self.workers = Workers(self.settings.decoders)
         self.shelf = Shelf(self.blobs, self.settings, self.workers)
         self.descriptions = Descriptions(self.blobs, self.settings, self.workers)
 
     async def close(self) -> None:
         await self.shelf.cache.close()
+
+    @property
+    def public_keys(self) -> dict[str, str]:
+        """Those that checkpoints are verified with, in hexadecimal by their ids."""
+        known = self.signer.public if self.signer else {}
+        return {name: key.public_bytes_raw().hex() for name, key in known.items()}

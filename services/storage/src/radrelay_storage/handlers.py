@@ -1,13 +1,15 @@
-"""What storage does when anonymize has a de-identified batch."""
+"""What storage does when anonymize has a de-identified batch, and what its ledger notes of the others' work."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from radrelay_shared.events import Envelope, StudyAnonymized
+from radrelay_shared.events import Envelope, Event, StudyAnonymized
 from radrelay_storage import domain
 from radrelay_storage.access import every_series
 from radrelay_storage.context import StorageContext
+from radrelay_storage.custody.hops import DEIDENTIFIED, STORED, hops_of
+from radrelay_storage.custody.ledger import record
 from radrelay_storage.domain import Series, Study, series_key
 
 
@@ -24,6 +26,13 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
         others = await context.shelf.uids(before) if before else {}
         await store.change(Series, key, partial(domain.store_series, stored=each, others=others, event=event))
     instances = sum(each.instances for each in await every_series(event.study, context))
+    await record(store, event.study, event.site, [DEIDENTIFIED(envelope), STORED(envelope)])
     decide = partial(domain.store_study, stored=stored, instances=instances, event=event)
     await store.change(Study, event.study, decide, because=envelope)
     context.seen.forget()
+
+
+async def on_hop(envelope: Envelope[Event], context: StorageContext) -> None:
+    """Note in the study's chain of custody what another service did."""
+    event = envelope.data
+    await record(context.store, event.study, event.site, hops_of(envelope))

@@ -1,25 +1,27 @@
-"""Storage: de-identified studies, found by QIDO-RS and read by WADO-RS."""
+"""Storage: de-identified studies, found by QIDO-RS and read by WADO-RS, and the ledger of their custody."""
 
 from __future__ import annotations
 
 from radrelay_shared.events import StudyAnonymized, StudyStored
 from radrelay_shared.service import Service, run
-from radrelay_storage import pictures, retrieve, search, wado_uri
 from radrelay_storage.context import StorageContext
-from radrelay_storage.domain import Series, Study
+from radrelay_storage.custody.hops import HOPS
 from radrelay_storage.front import front
-from radrelay_storage.handlers import on_study_anonymized
+from radrelay_storage.handlers import on_hop, on_study_anonymized
+from radrelay_storage.routes import PATHS, ROUTERS
 from radrelay_storage.settings import StorageSettings
+from radrelay_storage.tasks import AGGREGATES, TASKS
 
 SERVICE = Service(
     name="storage",
-    handlers={StudyAnonymized: on_study_anonymized},
+    handlers={StudyAnonymized: on_study_anonymized, **dict.fromkeys(HOPS, on_hop)},
     emits=(StudyStored,),
-    paths=("/dicom-web",),
+    paths=PATHS,
     settings=StorageSettings,
     context=StorageContext,
-    aggregates=(Study, Series),
-    routers=(search.router, retrieve.router, pictures.router, wado_uri.router),
+    aggregates=AGGREGATES,
+    routers=ROUTERS,
+    tasks=TASKS,
     middleware=front,
 )
 

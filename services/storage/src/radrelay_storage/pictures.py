@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydicom.uid import ExplicitVRLittleEndian
 
 from radrelay_shared.errors import NotFound
-from radrelay_storage.access import Ctx, VisibleSeries, VisibleStudy, every_series
+from radrelay_storage.access import NOTED, Ctx, VisibleSeries, VisibleStudy, every_series
 from radrelay_storage.caching import etag, held, validators
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series
@@ -24,7 +24,7 @@ from radrelay_storage.rendering import Look, Viewport, parse_viewport, parse_win
 from radrelay_storage.retrieve import INSTANCE, SERIES, VisibleInstance
 from radrelay_storage.shelf import Located
 
-router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"])
+router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"], dependencies=NOTED)
 
 FRAMES = INSTANCE + "/frames/{frames}"
 AT_ONCE = 4 << 20  # bytes of frames that are sent from memory

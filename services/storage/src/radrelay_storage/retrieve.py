@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
-from radrelay_storage.access import Ctx, Uid, VisibleSeries, VisibleStudy, every_series
+from radrelay_storage.access import NOTED, Ctx, Uid, VisibleSeries, VisibleStudy, every_series
 from radrelay_storage.caching import etag, held, validators
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series
@@ -19,7 +19,7 @@ from radrelay_storage.negotiation import DICOM, Form, instance_form, json_type, 
 from radrelay_storage.pixels import explicit
 from radrelay_storage.shelf import Located, pieces
 
-router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"])
+router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"], dependencies=NOTED)
 
 SERIES = "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from radrelay_shared.settings import ServiceSettings
 
@@ -20,4 +20,6 @@ class StorageSettings(ServiceSettings):
     spool_bytes: int = Field(
         16 << 20, ge=1
     )  # a larger instance is read in its pack's copy, or waits on disk for its hash
+    custody_key: SecretStr | None = None  # signs checkpoints over the ledger; without it there are none
+    custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
     viewer_origins: tuple[str, ...] = ()  # whose pages may read answers in a browser (CORS): https://viewer.example

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from radrelay_storage.access import Ctx, Reader, visible_series
+from radrelay_storage.access import Ctx, Reader, note_reading, visible_series
 from radrelay_storage.negotiation import DICOM
 from radrelay_storage.pictures import picture
 from radrelay_storage.problems import BadQuery, NotAcceptable
@@ -52,6 +52,7 @@ async def wado(request: Request, wanted: Annotated[Parameters, Depends()], calle
     """One instance as `application/dicom`, or a frame of it as a picture."""
     if wanted.requestType != "WADO":
         raise BadQuery("requestType is WADO")
+    await note_reading(wanted.studyUID, caller, context)
     series = await visible_series(wanted.studyUID, wanted.seriesUID, caller, context)
     instance = await context.shelf.instance(series, wanted.objectUID)
     for media_type in (each.split(";")[0].strip() for each in wanted.contentType.split(",")):

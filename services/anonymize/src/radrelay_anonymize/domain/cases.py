@@ -34,6 +34,7 @@ class Batch(Part):
     held: tuple[Held, ...] = ()  # they stay among the originals
     reasons: tuple[str, ...] = ()
     manifest: str | None = None
+    manifest_sha256: str = ""
     study_instance_uid: str = ""  # de-identified
     modalities: tuple[str, ...] = ()
     body_parts: tuple[str, ...] = ()
@@ -130,7 +131,7 @@ def events_of(event: StudyReceived, batch: Batch) -> tuple[Event, ...]:
     facts = event.model_dump(include=set(StudyFacts.model_fields))
     events: list[Event] = []
     if batch.manifest:
-        shown = {"study_instance_uid", "modalities", "body_parts", "manifest"}
+        shown = {"study_instance_uid", "modalities", "body_parts", "manifest", "manifest_sha256"}
         details = batch.model_dump(include=shown) | {"instances": batch.released}
         events.append(StudyAnonymized.model_validate(facts | details))
     if batch.held:

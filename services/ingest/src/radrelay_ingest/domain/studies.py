@@ -68,6 +68,7 @@ class Harvest:
     completed_at: AwareDatetime
     batch: int
     manifest: str
+    manifest_sha256: str
     instances: int  # new ones; 0 if all were known or in conflict
     size: int
     modalities: tuple[str, ...]
@@ -168,6 +169,7 @@ def _received(study: Study, harvest: Harvest) -> StudyReceived:
         completed_at=harvest.completed_at,
         batch=harvest.batch,
         manifest=harvest.manifest,
+        manifest_sha256=harvest.manifest_sha256,
         instances=harvest.instances,
         size=harvest.size,
         modalities=harvest.modalities,

@@ -1,0 +1,1 @@
+"""The custody ledger: what happened to every instance from receipt to delivery, so that nothing changes silently."""

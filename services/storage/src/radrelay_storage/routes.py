@@ -1,0 +1,9 @@
+"""What storage answers over HTTP, and under which paths the ingress sends it here."""
+
+from __future__ import annotations
+
+from radrelay_storage import pictures, retrieve, search, wado_uri
+from radrelay_storage.custody import api as custody
+
+PATHS = ("/dicom-web", "/custody")
+ROUTERS = (search.router, retrieve.router, pictures.router, wado_uri.router, custody.router)
