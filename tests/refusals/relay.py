@@ -122,11 +122,11 @@ class Disk:
             with (self.folder / "ballast").open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, free - LEFT_BYTES)
         else:
-            context.spool.reserve_bytes = 1 << 60
+            context.spool.room.reserve = 1 << 60
 
     def clear(self, context: IngestContext) -> None:
         (self.folder / "ballast").unlink(missing_ok=True)
-        context.spool.reserve_bytes = RESERVE_BYTES
+        context.spool.room.reserve = RESERVE_BYTES
 
 
 @contextmanager
@@ -153,6 +153,7 @@ async def running(folder: Path) -> AsyncIterator[Relay]:
             "retry_scale": RETRY_SCALE,
             "spool": disk.folder / "spool",
             "spool_reserve_bytes": RESERVE_BYTES,
+            "spool_resume_bytes": RESERVE_BYTES,
         }
         platform = Platform(folder / "data", http_port=http_port, dicom_port=dicom_port, settings=settings)
         base = f"http://127.0.0.1:{http_port}"

@@ -86,6 +86,7 @@ async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIter
         "identity_key": "0123456789abcdef",
         "spool": folder / "spool",
         "spool_reserve_bytes": 0,
+        "spool_resume_bytes": 0,
         "spool_segment_bytes": 1 << 20,
         "spool_spare_segments": 1,
         "dicom_host": "127.0.0.1",

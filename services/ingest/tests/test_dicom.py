@@ -140,10 +140,10 @@ async def test_a_full_spool_is_out_of_resources_and_works_again_by_itself(
     open_door: Door, file: Callable[..., Path]
 ) -> None:
     async with open_door() as door:
-        door.context.spool.reserve_bytes = 1 << 62
+        door.context.spool.room.reserve = 1 << 62
         [(status, comment)] = await asyncio.to_thread(send, door.context.dicom_port, file())
         assert (status, comment[:30]) == (0xA700, "the spool's disk is at its res")
-        door.context.spool.reserve_bytes = 0
+        door.context.spool.room.reserve = 0
         assert await asyncio.to_thread(send, door.context.dicom_port, file()) == [(0x0000, "")]
 
 

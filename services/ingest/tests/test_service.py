@@ -249,13 +249,32 @@ async def test_a_zip_in_place_of_multipart_is_an_unsupported_media_type(open_doo
         assert answer.status_code == 415
 
 
+async def ready(door: Any) -> Any:
+    async with door.as_(Role.OPERATOR) as anybody:
+        return await anybody.get("/readyz")
+
+
 async def test_a_full_spool_is_507_and_works_again_by_itself(open_door: Door, ct_slice: Slice) -> None:
     async with open_door() as door:
-        door.context.spool.reserve_bytes = 1 << 62
+        door.context.spool.room.reserve = 1 << 62
         answer = await stow(door, "bozeman", ct_slice())
         assert (answer.status_code, answer.headers["retry-after"]) == (507, "5")
-        door.context.spool.reserve_bytes = 0
+        assert (await ready(door)).json()["detail"].startswith("the spool's disk is at its reserve")
+        door.context.spool.room.reserve = 0
+        assert (await ready(door)).status_code == 200
         assert (await stow(door, "bozeman", ct_slice())).status_code == 200
+
+
+async def test_a_full_bucket_leaves_studies_in_the_spool_until_there_is_room(open_door: Door, ct_slice: Slice) -> None:
+    async with open_door(quiet=0.05) as door:
+        door.context.originals._reserve = 1 << 62
+        assert (await stow(door, "bozeman", ct_slice())).status_code == 200
+        async with asyncio.timeout(5):
+            while not door.context.spool.claimed():
+                await asyncio.sleep(0.01)
+        assert (await ready(door)).status_code == 507
+        door.context.originals._reserve = 0
+        assert (await door.told(StudyReceived))[0].instances == 1
 
 
 async def test_a_sender_that_stops_in_the_middle_leaves_nothing_behind(open_door: Door, ct_slice: Slice) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from pydicom.data import get_testdata_file
 
+from radrelay_ingest.disk import Room
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.instance import Reader, read_head
 from radrelay_ingest.segments import Segments, Spooled
@@ -40,7 +41,7 @@ SEGMENT = 1 << 17  # room for four slices
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
     folder = tmp_path / "spool"
-    opened = Spool(folder, Segments(folder, SEGMENT, spares=2), reserve_bytes=0, limit_bytes=1 << 20)
+    opened = Spool(Segments(folder, SEGMENT, spares=2), Room(folder, 0, 0), limit_bytes=1 << 20)
     opened.open()
     yield opened
     opened.close()
@@ -226,16 +227,22 @@ def test_spare_segments_are_prepared_and_used_first(spool: Spool) -> None:
 
 def test_a_second_process_may_not_work_on_the_same_spool(spool: Spool) -> None:
     with pytest.raises(Unreachable, match="another ingest process"):
-        Spool(spool.folder, spool.segments, 0, 0).open()
+        Spool(spool.segments, spool.room, 0).open()
 
 
-def test_a_disk_below_its_reserve_is_full_and_recovers_by_itself(spool: Spool) -> None:
-    spool.reserve_bytes = shutil.disk_usage(spool.folder).free * 2
+def test_a_disk_below_its_reserve_is_full_until_more_than_the_reserve_is_free_again(spool: Spool) -> None:
+    free = shutil.disk_usage(spool.folder).free
+    spool.room.reserve = free * 2
     with pytest.raises(Full):
         spool.receive()
-    spool.reserve_bytes = 0
+    spool.room.reserve, spool.room.resume = free // 4, free * 2
+    with pytest.raises(Full):
+        spool.receive()
+    spool.room.resume = free // 2
     keep(spool, ct())
     assert list(spool.waiting()) == ["st-a"]
+    spool.room.resume = free * 2  # matters to a disk that is full only
+    keep(spool, ct(1))
 
 
 def test_a_disk_that_fills_up_while_an_instance_comes_is_full(spool: Spool) -> None:

@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+<<<<<<< HEAD
 from radrelay_ingest.domain.keys import commitment_key, order_key, step_key, study_key
+=======
+from radrelay_ingest.disk import Room
+from radrelay_ingest.domain.keys import order_key, study_key
+>>>>>>> d41b4d2 (The spool's disk has two marks: put off below the reserve, served again above; readyz says so)
 from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.segments import Segments
@@ -44,7 +49,8 @@ class IngestContext(Context[IngestSettings]):
     async def open(self) -> None:
         settings, self.loop = self.settings, asyncio.get_running_loop()
         segments = Segments(settings.spool, settings.spool_segment_bytes, settings.spool_spare_segments)
-        self.spool = Spool(settings.spool, segments, settings.spool_reserve_bytes, settings.max_instance_bytes)
+        room = Room(settings.spool, settings.spool_reserve_bytes, settings.spool_resume_bytes)
+        self.spool = Spool(segments, room, settings.max_instance_bytes)
         await asyncio.to_thread(self.spool.open)
         self.preparing = asyncio.create_task(asyncio.to_thread(self._prepare))
         self.uploads = Shelf(settings.spool / "uploads")
@@ -59,7 +65,7 @@ class IngestContext(Context[IngestSettings]):
         await self.preparing
 
     async def healthy(self) -> None:
-        await asyncio.to_thread(self.spool.check_room)
+        await asyncio.to_thread(self.spool.room.check)
 
     async def refresh_sites(self) -> Sites:
         self.sites = await self.store.read(Sites, REGISTER) or Sites()

@@ -13,6 +13,23 @@ from radrelay_shared.errors import Full, Unreachable
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
+class Room:
+    """Whether a disk has room to spare: no more once less than `reserve` bytes are free, again once `resume` are."""
+
+    def __init__(self, folder: Path, reserve: int, resume: int) -> None:
+        self.folder, self.reserve, self.resume = folder, reserve, resume
+        self.full = False
+
+    def check(self, size: int = 0) -> None:
+        """Raise `Full` while the disk has no room to spare for so many bytes."""
+        with translated():
+            disk = os.statvfs(self.folder)
+        free = disk.f_bavail * disk.f_frsize
+        self.full = free < (max(self.reserve, self.resume) if self.full else self.reserve)
+        if self.full or free - size < self.reserve:
+            raise Full("the spool's disk is at its reserve; sealing makes room, then sending works again")
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """A disk without room is `Full`: senders come again, and sealing makes room meanwhile."""

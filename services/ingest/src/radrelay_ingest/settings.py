@@ -15,6 +15,7 @@ class IngestSettings(ServiceSettings):
     identity_key: SecretStr = Field(min_length=16)  # study and order keys are made with it; never change it
     spool: Path = Path(".radrelay/spool")
     spool_reserve_bytes: int = 1 << 30  # of the spool's disk stay free: below that, senders are told to come again
+    spool_resume_bytes: int = 5 << 28  # free, until which they then are told so; never less than the reserve
     spool_segment_bytes: int = Field(
         64 << 20, ge=1 << 20
     )  # a file of the spool ends with the instance that passes this

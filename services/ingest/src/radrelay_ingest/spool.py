@@ -15,18 +15,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from radrelay_ingest.disk import sync_folder, translated, write_durably
+from radrelay_ingest.disk import Room, sync_folder, translated, write_durably
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.instance import Reader
 from radrelay_ingest.segments import Segment, Segments, Spooled
-from radrelay_shared.errors import Full, TooLarge, Unreachable
+from radrelay_shared.errors import TooLarge, Unreachable
 from radrelay_shared.events import Key
 
 
@@ -50,11 +49,11 @@ class Batch:
 
 
 class Spool:
-    """One process owns a spool; `reserve_bytes` of its disk stay free."""
+    """One process owns a spool; an instance has at most `limit_bytes`."""
 
-    def __init__(self, folder: Path, segments: Segments, reserve_bytes: int, limit_bytes: int) -> None:
-        self.folder, self.segments = folder, segments
-        self.reserve_bytes, self.limit_bytes = reserve_bytes, limit_bytes
+    def __init__(self, segments: Segments, room: Room, limit_bytes: int) -> None:
+        self.segments, self.room, self.limit_bytes = segments, room, limit_bytes
+        self.folder = folder = room.folder
         self.open_, self.sealing = folder / "open", folder / "sealing"
         self.changing = threading.Condition()  # held while batches change
         self.opened: dict[Key, Batch] = {}
@@ -82,7 +81,7 @@ class Spool:
     def prepare(self) -> None:
         """Write spare segments through, so that the first instances come as fast as later ones; raises `Full`."""
         while self.segments.lacks_spares():
-            self.check_room(self.segments.size)
+            self.room.check(self.segments.size)
             with translated():
                 self.segments.prepare_spare()
 
@@ -90,15 +89,9 @@ class Spool:
 
     def receive(self) -> Incoming:
         """Begin to receive one instance; raises `Full` while the disk has no room to spare."""
-        self.check_room()
+        self.room.check()
         with translated():
             return Incoming(self, self.segments.take())
-
-    def check_room(self, size: int = 0) -> None:
-        """Raise `Full` while the disk has no room to spare for so many bytes."""
-        with translated():
-            if shutil.disk_usage(self.folder).free < self.reserve_bytes + size:
-                raise Full("the spool's disk is at its reserve; sealing makes room, then sending works again")
 
     def keep(self, incoming: Incoming, study: Key, arrival: Callable[[], Arrival]) -> bool:
         """Make it part of the study's open batch, durable on return; False if it was there already."""

@@ -25,7 +25,7 @@ async def begin(context: IngestContext, site: str, length: int) -> Upload:
     """A new upload, durable on return; raises `TooLarge`, or `Full` if the disk could not hold it."""
     if length > context.settings.max_upload_bytes:
         raise TooLarge(f"an upload is at most {context.settings.max_upload_bytes} bytes here; send several")
-    await asyncio.to_thread(context.spool.check_room, length)
+    await asyncio.to_thread(context.spool.room.check, length)
     known = await asyncio.to_thread(context.uploads.all)
     if sum(each.site == site and not each.whole for each in known) >= UNFINISHED:
         raise Full(f"this site has {UNFINISHED} unfinished uploads; finish or delete some, or wait until they expire")
