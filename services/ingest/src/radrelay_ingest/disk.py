@@ -41,6 +41,15 @@ def translated() -> Iterator[None]:
         raise Unreachable(f"the spool's disk fails ({errno.errorcode.get(error.errno or 0, 'EIO')})") from error
 
 
+sync_content = getattr(os, "fdatasync", os.fsync)  # where there is no lighter one
+
+
+def begin_to_write(descriptor: int, begin: int, size: int) -> None:
+    """Let these bytes be on their way to the disk: Linux begins to write what nobody needs in memory, it is told."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, begin, size, os.POSIX_FADV_DONTNEED)
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """A new file with this content, on stable storage; its name is so once its folder is synced."""
     with path.open("wb") as file:

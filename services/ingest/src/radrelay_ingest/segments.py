@@ -25,12 +25,13 @@ from struct import Struct
 from typing import BinaryIO
 from uuid import uuid4
 
-from radrelay_ingest.disk import sync_folder
+from radrelay_ingest.disk import begin_to_write, sync_content, sync_folder
 
 MAGIC = b"RadRelay"
 HEADER = Struct(">8s16s16sQQ32s")  # magic, segment, mark, size, arrived, SHA-256 of the instance
 HEADER_SIZE = 128  # with a SHA-256 of its own, and zeros
 PAGE, PIECE = 4096, 1 << 20
+EARLY = 1 << 16  # bytes: a piece as long as this is on its way to the disk at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,19 @@ class Segment:
 
     def write(self, piece: memoryview, at: int) -> None:
         """Put a piece of the next instance in its place."""
-        offset = self.end + HEADER_SIZE + at
+        begin = offset = self.end + HEADER_SIZE + at
         while piece:
             written = os.pwrite(self.descriptor, piece, offset)
             piece, offset = piece[written:], offset + written
+        if offset - begin >= EARLY:
+            begin_to_write(self.descriptor, begin, offset - begin)
 
     def add(self, size: int, sha256: bytes, mark: bytes) -> Spooled:
         """Make what was written an instance, durable on return."""
         added = Spooled(self.path, self.end + HEADER_SIZE, size, sha256.hex(), mark, time.time_ns())
         try:
             os.pwrite(self.descriptor, encoded(added), self.end)
-            os.fdatasync(self.descriptor)
+            sync_content(self.descriptor)
         except OSError:
             self.sound = False  # nobody knows what is on the disk now
             raise

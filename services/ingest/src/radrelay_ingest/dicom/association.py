@@ -7,7 +7,6 @@ the last byte to the acknowledgement, and an association that waits for the disk
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 
 from opentelemetry.trace import SpanKind
@@ -79,11 +78,10 @@ class Association:
         self.connection.finish(abort(reason), LINGER_SECONDS)
 
     def _serve(self) -> None:
-        self.connection.deadline = time.monotonic() + ARTIM_SECONDS
-        self.connection.secure()
         parts = self._parts()
-        first = next(parts, None)
-        self.connection.deadline = None
+        with self.connection.within(ARTIM_SECONDS):
+            self.connection.secure()
+            first = next(parts, None)
         if first is None:
             return
         if not isinstance(first, Pdu) or first.kind is not Kind.ASSOCIATE_RQ:

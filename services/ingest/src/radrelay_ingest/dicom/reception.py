@@ -20,13 +20,14 @@ class Reception:
     def __init__(self, context: IngestContext, sender: Sender) -> None:
         self.context, self.sender = context, sender
         self.incoming: Incoming | None = None
+        self.meta = b""  # goes before the first piece
         self.failure: Exception | None = None
         self.studies: set[Key] = set()  # of which it brought something
 
     def begin(self, request: Request, transfer_syntax_uid: str) -> None:
         try:
             self.incoming = self.context.spool.receive()
-            self.incoming.write(file_meta(request.sop_class_uid, request.sop_instance_uid, transfer_syntax_uid))
+            self.meta = file_meta(request.sop_class_uid, request.sop_instance_uid, transfer_syntax_uid)
         except Exception as failure:  # noqa: BLE001  `finish` raises it
             self.failure = failure
 
@@ -34,7 +35,8 @@ class Reception:
         if self.incoming is None or self.failure is not None:
             return
         try:
-            self.incoming.write(piece)
+            self.incoming.write(self.meta + piece if self.meta else piece)
+            self.meta = b""
         except Exception as failure:  # noqa: BLE001  `finish` raises it
             self.failure = failure
 
