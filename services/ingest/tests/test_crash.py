@@ -1,22 +1,35 @@
-"""SIGKILL while slices come in: what was acknowledged is there, once."""
+"""SIGKILL while dcmtk sends: every acknowledged slice is there with its hash, once.
+
+RADRELAY_KILLS says how often (8), RADRELAY_KILLS_SEED when (any number; the one used is printed).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
-import signal
+import re
+import shutil
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pynetdicom import AE, _config
+import pydicom
+import pytest
 
-from radrelay_shared.events import StudyReceived, StudyUpdated
-from radrelay_shared.packs import read_manifest
+from radrelay_ingest.domain.studies import Study
+from radrelay_shared.packs import read_instance, read_manifest
+from servers import cannot
+
+KILLS = int(os.environ.get("RADRELAY_KILLS", "8"))
+SEED = int(os.environ.get("RADRELAY_KILLS_SEED", "20261125"))
+SENDERS, SLICES = 2, 15  # of each sender
+LONGEST = 0.5  # seconds from the senders' start to the kill
+ACKNOWLEDGED = re.compile(r"Sending file: (\S+)\n(?:(?!Sending file)[\s\S])*?Received Store Response \(Success\)")
 
 RUN = "from radrelay_ingest.main import main; main()"
 
@@ -27,42 +40,68 @@ def free_port() -> int:
         return port
 
 
-def send_until_it_dies(port: int, files: list[Path], acknowledged: set[Path]) -> None:
-    sender = AE("BOZEMAN")
-    sender.dimse_timeout = sender.acse_timeout = 5
-    sender.add_requested_context("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1")
-    association = sender.associate("127.0.0.1", port)
-    with association.dul.socket.socket:  # which pynetdicom leaves open when the peer dies
-        for file in files:
-            if not association.is_established:
-                return
-            if association.send_c_store(file).get("Status") == 0x0000:
-                acknowledged.add(file)
-        association.release()
-
-
 async def listening(port: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.02)
             else:
                 writer.close()
                 return
 
 
+async def send(port: int, files: list[Path]) -> set[Path]:
+    """Those that were acknowledged before the receiver died."""
+    sender = await asyncio.create_subprocess_exec(
+        *("storescu", "-v", "-aet", "BOZEMAN", "127.0.0.1", str(port), *map(str, files)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "TCP_NODELAY": "1"},
+    )
+    output, _ = await asyncio.wait_for(sender.communicate(), 60)
+    return {Path(name) for name in ACKNOWLEDGED.findall(output.decode())}
+
+
+async def killed_once(environment: dict[str, str], files: list[Path], after: float) -> set[Path]:
+    """Start ingest, send to it, kill it so many seconds later."""
+    port = free_port()
+    ports = {"RADRELAY_DICOM_PORT": str(port), "RADRELAY_HTTP_PORT": str(free_port())}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", RUN, env={**os.environ, **environment, **ports}, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await listening(port)
+        sending = [asyncio.create_task(send(port, files[part::SENDERS])) for part in range(SENDERS)]
+        await asyncio.sleep(after)
+    finally:
+        process.kill()
+        await process.wait()
+    return set().union(*await asyncio.gather(*sending))
+
+
+async def sealed(door: Any) -> list[bytes]:
+    """Every instance among the originals, found to have its hash."""
+    async with asyncio.timeout(60):
+        while door.context.spool.waiting() or door.context.spool.claimed():
+            await asyncio.sleep(0.05)
+    found: list[bytes] = []
+    for study in await door.context.store.find(Study, [], limit=10_000):
+        for batch in study.batches:
+            manifest = await read_manifest(door.context.originals, batch.manifest)
+            for series in manifest.series:
+                found += [await read_instance(door.context.originals, series, each) for each in series.instances]
+    return found
+
+
+@pytest.mark.external
+@pytest.mark.timeout(60 + 15 * KILLS)
 async def test_every_slice_acknowledged_before_a_sigkill_is_sealed_once(
-    open_door: Callable[..., AbstractAsyncContextManager[Any]],
-    ct_slice: Callable[..., bytes],
-    tmp_path: Path,
-    monkeypatch: Any,
+    open_door: Callable[..., AbstractAsyncContextManager[Any]], ct_slice: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
-    files = [tmp_path / f"{number}.dcm" for number in range(200)]
-    for number, file in enumerate(files):
-        file.write_bytes(ct_slice(number))
+    if shutil.which("storescu") is None:
+        raise cannot("storescu of dcmtk is missing")
     async with open_door(quiet=0.05) as door:
         settings = door.runtime.settings
     environment = {
@@ -71,31 +110,29 @@ async def test_every_slice_acknowledged_before_a_sigkill_is_sealed_once(
         "RADRELAY_IDENTITY_KEY": settings.identity_key.get_secret_value(),
         "RADRELAY_SPOOL": str(settings.spool),
         "RADRELAY_SPOOL_RESERVE_BYTES": "0",
+        "RADRELAY_SPOOL_RESUME_BYTES": "0",
+        "RADRELAY_SPOOL_SEGMENT_BYTES": str(1 << 20),
+        "RADRELAY_SPOOL_SPARE_SEGMENTS": "2",
         "RADRELAY_SWEEP_SECONDS": "0.02",
         "RADRELAY_DICOM_HOST": "127.0.0.1",
+        "RADRELAY_LOG_LEVEL": "CRITICAL",
     }
-    acknowledged: set[Path] = set()
-    draw = random.Random(20261101)
-    for _ in range(2):
-        port = free_port()
-        ports = {"RADRELAY_DICOM_PORT": str(port), "RADRELAY_HTTP_PORT": str(free_port())}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", RUN, env={**os.environ, **environment, **ports}, stderr=asyncio.subprocess.DEVNULL
-        )
-        await listening(port)
-        left = [file for file in files if file not in acknowledged]
-        sending = asyncio.create_task(asyncio.to_thread(send_until_it_dies, port, left, acknowledged))
-        await asyncio.sleep(draw.uniform(0.2, 0.5))
-        process.send_signal(signal.SIGKILL)
-        await asyncio.gather(sending, process.wait())
-    assert 0 < len(acknowledged) < 200
+    draw, acknowledged = random.Random(SEED), dict[str, Path]()
+    sys.stdout.write(f"RADRELAY_KILLS={KILLS} RADRELAY_KILLS_SEED={SEED}\n")
+    for kill in range(KILLS):
+        folder = tmp_path / f"{kill}"
+        folder.mkdir()
+        for number in range(SENDERS * SLICES):
+            (folder / f"{number}.dcm").write_bytes(ct_slice(number, study=f"1.2.3.{kill + 1}"))
+        files = sorted(folder.iterdir())
+        for file in await killed_once(environment, files, draw.uniform(0, LONGEST)):
+            acknowledged[f"1.2.3.{kill + 1}.1.{file.stem}"] = file
     async with open_door(quiet=0.05) as door:
-        while door.context.spool.waiting() or door.context.spool.claimed():
-            await asyncio.sleep(0.02)
-        await door.runtime.relay.idle()
-        batches = sorted([*door.seen.of(StudyReceived), *door.seen.of(StudyUpdated)], key=lambda batch: batch.batch)
-        manifests = [await read_manifest(door.context.originals, batch.manifest) for batch in batches]
-    sealed = [each.sop_instance_uid for manifest in manifests for each in manifest.series[0].instances]
-    assert [batch.batch for batch in batches] == list(range(1, len(batches) + 1))
-    assert len(sealed) == len(set(sealed))
-    assert {f"1.2.3.1.1.{file.stem}" for file in acknowledged} <= set(sealed)
+        found = await sealed(door)
+    there = {str(each.SOPInstanceUID): each for each in (pydicom.dcmread(BytesIO(content)) for content in found)}
+    assert 0 < len(acknowledged) < KILLS * SENDERS * SLICES
+    assert len(there) == len(found)
+    for uid, file in acknowledged.items():
+        sent = pydicom.dcmread(file)
+        assert (there[uid].InstanceNumber, there[uid].PixelData) == (sent.InstanceNumber, sent.PixelData)
+    sys.stdout.write(f"{len(acknowledged)} acknowledged, {len(found)} found, each once\n")
