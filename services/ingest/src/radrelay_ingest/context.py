@@ -11,12 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-<<<<<<< HEAD
-from radrelay_ingest.domain.keys import commitment_key, order_key, step_key, study_key
-=======
 from radrelay_ingest.disk import Room
-from radrelay_ingest.domain.keys import order_key, study_key
->>>>>>> d41b4d2 (The spool's disk has two marks: put off below the reserve, served again above; readyz says so)
+from radrelay_ingest.domain.keys import commitment_key, order_key, step_key, study_key
 from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.segments import Segments
