@@ -21,6 +21,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 class Figures:
     bench: str
     rows: list[dict[str, Any]] = field(default_factory=list)
+    ratios: list[dict[str, Any]] = field(default_factory=list)  # how many times as good as a peer
 
     def add(self, case: str, system: str, metric: str, values: Sequence[float]) -> None:
         """One figure with the values of all its runs."""
@@ -42,7 +43,7 @@ class Figures:
             "machine": machine(),
             "command": f"make bench-{self.bench}",
             "figures": self.rows,
-            "ratios": [],
+            "ratios": self.ratios,
         }
         file.write_text(json.dumps(content, indent=1) + "\n")
         return file

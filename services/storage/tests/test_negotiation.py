@@ -8,11 +8,12 @@ from radrelay_storage.negotiation import Form, frame_form, instance_form, json_t
 from radrelay_storage.problems import NotAcceptable
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
-JPEG, J2K, RLE, JLS = (
+JPEG, J2K, RLE, JLS, VIDEO = (
     "1.2.840.10008.1.2.4.50",
     "1.2.840.10008.1.2.4.90",
     "1.2.840.10008.1.2.5",
     "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.102",
 )
 DICOM = 'multipart/related; type="application/dicom"'
 OCTETS = 'multipart/related; type="application/octet-stream"'
@@ -28,7 +29,13 @@ FRAMES: list[tuple[str | None, str, Form]] = [
     (f"{OCTETS}; transfer-syntax=*", J2K, Form("application/octet-stream", J2K)),
     ('multipart/related; type="image/*"', RLE, Form("image/dicom-rle", RLE)),
     ('multipart/related; type="*/*"', JLS, Form("image/jls", JLS)),
-    (f'{OCTETS}, multipart/related; type="image/jls"; q=0.5', JLS, Form("image/jls", JLS)),
+    (f'{OCTETS}; q=0.5, multipart/related; type="image/jls"', JLS, Form("image/jls", JLS)),
+    (
+        f'{OCTETS}, multipart/related; type="image/jls"; q=0.5',
+        JLS,
+        Form("application/octet-stream", EXPLICIT, transcoded=True),
+    ),
+    (f'{OCTETS}, multipart/related; type="video/mp4"; q=0.5', VIDEO, Form("video/mp4", VIDEO)),
     (OCTETS, JPEG, Form("application/octet-stream", EXPLICIT, transcoded=True)),
     (f"{OCTETS}; transfer-syntax={EXPLICIT}", J2K, Form("application/octet-stream", EXPLICIT, transcoded=True)),
     ("*/*", BIG, Form("application/octet-stream", EXPLICIT, transcoded=True)),
@@ -45,8 +52,8 @@ def test_stored_frames_are_sent_under_a_name_that_the_viewer_accepts(
 @pytest.mark.parametrize(
     ("accept", "stored"),
     [
-        (OCTETS, JLS),
-        (f"{OCTETS}; transfer-syntax={EXPLICIT}", JLS),
+        (OCTETS, VIDEO),
+        (f"{OCTETS}; transfer-syntax={EXPLICIT}", VIDEO),
         (f'multipart/related; type="image/jpeg"; transfer-syntax={JPEG}', J2K),
         ('multipart/related; type="image/jpeg"', EXPLICIT),
         ("image/png", EXPLICIT),
@@ -99,7 +106,7 @@ def test_instances_are_sent_as_stored_unless_another_form_is_demanded(
     [
         ("application/dicom+json", EXPLICIT),
         ('multipart/related; type="application/octet-stream"', EXPLICIT),
-        (f"{DICOM}; transfer-syntax={EXPLICIT}", JLS),
+        (f"{DICOM}; transfer-syntax={EXPLICIT}", VIDEO),
         (f"{DICOM}; transfer-syntax={J2K}", EXPLICIT),
     ],
 )

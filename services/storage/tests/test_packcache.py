@@ -21,7 +21,6 @@ from radrelay_shared.packs import PackedInstance
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import client, deliver, running
-from radrelay_storage.ahead import in_order
 from radrelay_storage.folder import OwnFolder
 from radrelay_storage.judging import Judge
 from radrelay_storage.main import SERVICE
@@ -198,18 +197,3 @@ def test_each_instance_is_judged_by_its_own_bytes_wherever_the_pieces_are_cut(
     assert ready == len(content)
     empty = {start for start, end in pairwise(ends) if start == end}
     assert judge.wrong - empty == {ends[number] for number in wrong} - empty
-
-
-async def test_results_come_in_order_while_the_next_ones_are_made() -> None:
-    under_way, most = 0, 0
-
-    async def square(number: int) -> int:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await asyncio.sleep(0.001 * (5 - number))
-        under_way -= 1
-        return number * number
-
-    assert [found async for found in in_order(square, range(5), 3)] == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
-    assert most == 3

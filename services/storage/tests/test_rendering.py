@@ -16,7 +16,7 @@ from pydicom.encaps import generate_frames
 
 from radrelay_shared.errors import NotFound
 from radrelay_storage.frames import index_frames
-from radrelay_storage.pixels import explicit, plain_frame
+from radrelay_storage.pixels import explicit
 from radrelay_storage.problems import BadQuery, NotAcceptable
 from radrelay_storage.rendering import Look, Viewport, Window, eight_bits, parse_viewport, parse_window, render
 
@@ -91,7 +91,14 @@ def test_a_head_ct_in_its_brain_window_is_black_below_and_white_above() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm"]
+    "name",
+    [
+        "MR_small_RLE.dcm",
+        "MR_small_jp2klossless.dcm",
+        "MR_small_jpeg_ls_lossless.dcm",
+        "MR_small_bigendian.dcm",
+        "MR_small_implicit.dcm",
+    ],
 )
 def test_the_same_mr_looks_the_same_in_every_transfer_syntax(name: str) -> None:
     assert np.array_equal(picture(name), picture("MR_small.dcm"))
@@ -116,7 +123,7 @@ def test_a_deflated_instance_is_inflated_first() -> None:
     assert picture("image_dfl.dcm").shape == (512, 512)
 
 
-@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jpeg_gdcm.dcm", "JPGExtended.dcm"])
+@pytest.mark.parametrize("name", ["JPEG-lossy.dcm", "JPGExtended.dcm"])
 def test_pixels_that_cannot_be_decoded_here_are_refused_in_plain_words(name: str) -> None:
     with pytest.raises(NotAcceptable, match="cannot be decoded here"):
         picture(name)
@@ -190,43 +197,6 @@ def test_a_viewport_is_a_size_and_maybe_a_region() -> None:
             parse_viewport(wrong)
 
 
-TRANSCODED = [
-    "CT_small.dcm",
-    "MR_small_implicit.dcm",
-    "MR_small_bigendian.dcm",
-    "MR_small_expb.dcm",
-    "SC_rgb_small_odd_big_endian.dcm",
-    "liver_expb_1frame.dcm",
-    "image_dfl.dcm",
-    "MR_small_RLE.dcm",
-    "SC_rgb_rle_2frame.dcm",
-    "MR_small_jp2klossless.dcm",
-    "SC_rgb_jpeg_dcmtk.dcm",
-]
-
-
-@pytest.mark.parametrize("name", TRANSCODED)
-def test_an_instance_made_explicit_little_endian_has_the_same_pixels_and_words(name: str) -> None:
-    stored = dcmread(FILES / name)
-    made = dcmread(io.BytesIO(explicit(io.BytesIO((FILES / name).read_bytes()))))
-    assert made.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
-    assert made.SOPInstanceUID == stored.SOPInstanceUID
-    assert made.get("PatientName") == stored.get("PatientName")
-    if "PixelData" in stored:
-        assert np.array_equal(made.pixel_array, stored.pixel_array)
-
-
-@pytest.mark.parametrize("name", TRANSCODED)
-def test_a_plain_frame_has_the_pixels_that_pydicom_decodes(name: str) -> None:
-    stored = dcmread(FILES / name)
-    count = int(stored.get("NumberOfFrames") or 1)
-    plain = plain_frame(io.BytesIO((FILES / name).read_bytes()), count)
-    made = dcmread(io.BytesIO(explicit(io.BytesIO((FILES / name).read_bytes()))))
-    length = stored.Rows * stored.Columns * stored.SamplesPerPixel * stored.BitsAllocated // 8
-    assert len(plain) == length
-    assert made.PixelData[length * (count - 1) : length * count] == plain
-
-
 def test_pixels_without_a_decoder_are_not_transcoded() -> None:
     with pytest.raises(NotAcceptable, match="cannot be decoded here"):
-        explicit(io.BytesIO((FILES / "MR_small_jpeg_ls_lossless.dcm").read_bytes()))
+        explicit(io.BytesIO((FILES / "JPGExtended.dcm").read_bytes()))

@@ -24,7 +24,7 @@ from radrelay_storage.listing import elements
 from radrelay_storage.main import SERVICE
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
-EXPLICIT, JLS = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.80"
+EXPLICIT, EXTENDED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.51"
 SERIES = "/dicom-web/studies/2.25.1/series/2.25.1.1"
 FIRST = f"{SERIES}/instances/2.25.1.1.1"
 Running = tuple[Runtime, Downstream]
@@ -34,12 +34,12 @@ Image = Callable[..., Dataset]
 
 @pytest.fixture
 async def viewer(storage: Running, pack: Pack, image: Image) -> AsyncIterator[httpx2.AsyncClient]:
-    """A study of three CT slices, a big-endian MR, a JPEG-LS MR and a structured report."""
+    """A study of three CT slices, a big-endian MR, an image in JPEG of twelve bits and a structured report."""
     runtime, _ = storage
     images = [
         *(image("CT_small.dcm", 1, series=1, number=number) for number in (1, 2, 3)),
         image("MR_small_bigendian.dcm", 1, series=2),
-        image("MR_small_jpeg_ls_lossless.dcm", 1, series=3),
+        image("JPGExtended.dcm", 1, series=3),
         image("test-SR.dcm", 1, series=4),
     ]
     await deliver(runtime, await pack(runtime, images))
@@ -155,9 +155,9 @@ async def test_what_cannot_be_decoded_here_is_406_and_says_what_there_is(viewer:
     ):
         answer = await viewer.get(resource, headers={"Accept": accept})
         assert answer.status_code == 406
-        assert JLS in answer.json()["detail"]
+        assert EXTENDED in answer.json()["detail"]
     stored = await viewer.get(path(3), headers={"Accept": "application/dicom"})
-    assert dcmread(io.BytesIO(stored.content)).file_meta.TransferSyntaxUID == JLS
+    assert dcmread(io.BytesIO(stored.content)).file_meta.TransferSyntaxUID == EXTENDED
     assert (await viewer.get(f"{path(3)}/rendered")).status_code == 406
 
 

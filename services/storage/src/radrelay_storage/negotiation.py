@@ -14,7 +14,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from radrelay_storage.pixels import convertible, decodable
+from radrelay_storage.decoders import decodable
 from radrelay_storage.problems import NotAcceptable
 
 DICOM = "application/dicom"
@@ -151,11 +151,11 @@ def instance_form(header: str | None, stored: str, *, one: bool) -> Form:
         if each.transfer_syntax in (None, "*", stored):
             return Form(DICOM, stored, alone)
     for each, alone in found:
-        if each.transfer_syntax == ExplicitVRLittleEndian and convertible(stored):
+        if each.transfer_syntax == ExplicitVRLittleEndian and decodable(stored):
             return Form(DICOM, ExplicitVRLittleEndian, alone, transcoded=True)
     if not found:
         raise NotAcceptable('instances are sent as multipart/related; type="application/dicom"')
-    also = f" or {ExplicitVRLittleEndian}" if convertible(stored) and stored != ExplicitVRLittleEndian else ""
+    also = f" or {ExplicitVRLittleEndian}" if decodable(stored) and stored != ExplicitVRLittleEndian else ""
     raise NotAcceptable(f"stored as {stored}; accept transfer-syntax={stored}{also} or *")
 
 

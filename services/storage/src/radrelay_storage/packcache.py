@@ -14,25 +14,24 @@ import logging
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.packs import PackedSeries
 from radrelay_shared.ports import Blobs
-from radrelay_storage.ahead import in_order
 from radrelay_storage.copies import Copy
 from radrelay_storage.folder import OwnFolder
 from radrelay_storage.recent import Recent
 
 log = logging.getLogger("radrelay.storage")
 
-PART = 4 << 20  # bytes of one ranged read
-PARTS_AHEAD, PARTS_IN_MEMORY = 4, 8  # of one pack; of all packs
+PIECE = 1 << 20
+SIDE_BY_SIDE = 8  # packs that come; two pieces of each are in memory
 OPEN_FILES = 256
 
-Fetch = Callable[[int, int], Awaitable[bytes]]
+Source = AsyncIterator[bytes]
 
 
 class PackCache:
@@ -40,7 +39,7 @@ class PackCache:
 
     def __init__(self, blobs: Blobs, folder: Path | None, size: int) -> None:
         self.blobs, self.size, self.folder = blobs, size, OwnFolder(folder)
-        self.free = asyncio.Semaphore(PARTS_IN_MEMORY)
+        self.free = asyncio.Semaphore(SIDE_BY_SIDE)
         self.open: Recent[str, Copy] = Recent(OPEN_FILES)  # by name, as all that follow
         self.lengths: OrderedDict[str, int] = OrderedDict()  # of the files; the longest unused first
         self.proven: set[str] = set()  # by this process; only these are opened without being judged
@@ -85,20 +84,20 @@ class PackCache:
             part = path.with_suffix(f".{secrets.token_hex(4)}.part")
             copy = Copy(pack, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self.lengths[name] = pack.length
-            self._start(copy, part, lambda start, size: self.blobs.read(pack.pack, start=start, length=size))
+            self._start(copy, part, self.blobs.stream(pack.pack, length=pack.length))
         else:
             return None
         return self.open.keep(name, copy)
 
     # ── filling ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, copy: Copy, part: Path, fetch: Fetch) -> None:
-        self.filling[copy.pack.fingerprint] = asyncio.create_task(self._fill(copy, part, fetch))
+    def _start(self, copy: Copy, part: Path, source: Source) -> None:
+        self.filling[copy.pack.fingerprint] = asyncio.create_task(self._fill(copy, part, source))
 
-    async def _fill(self, copy: Copy, part: Path, fetch: Fetch) -> None:
+    async def _fill(self, copy: Copy, part: Path, source: Source) -> None:
         """Have all of it, judged, or nothing that outlives those who read it now."""
         try:
-            await self._take_all(copy, fetch)
+            await self._take_all(copy, source)
             await asyncio.to_thread(part.replace, self._path(copy.pack.fingerprint))
             if copy.judge.wrong and part == self._path(copy.pack.fingerprint):  # the object store may have them right
                 self._drop(copy.pack.fingerprint, part)
@@ -113,17 +112,17 @@ class PackCache:
             copy.move(copy.ready, given_up=True)
             del self.filling[copy.pack.fingerprint]
 
-    async def _take_all(self, copy: Copy, fetch: Fetch) -> None:
-        """Parts are read side by side, kept and judged one after the other."""
-        length = copy.pack.length
-
-        async def part(start: int) -> bytes:
-            async with self.free:
-                return await fetch(start, min(PART, length - start))
-
-        async with aclosing(in_order(part, range(0, length, PART), PARTS_AHEAD)) as parts:
-            async for start, piece in parts:
-                copy.move(await asyncio.to_thread(copy.take, start, piece))
+    async def _take_all(self, copy: Copy, source: Source) -> None:
+        """A piece is kept and judged while the next one comes."""
+        taking, offset = None, 0
+        async with self.free:
+            async for piece in source:
+                if taking is not None:
+                    copy.move(await taking)
+                taking = asyncio.create_task(asyncio.to_thread(copy.take, offset, piece))
+                offset += len(piece)
+            if taking is not None:
+                copy.move(await taking)
 
     # ── the folder ───────────────────────────────────────────────────────────────────────────────────
 
@@ -152,10 +151,9 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def again(copy: Copy) -> Fetch:
-    """What reads a copy that is here already."""
-
-    async def fetch(start: int, size: int) -> bytes:
-        return await asyncio.to_thread(os.pread, copy.descriptor, size, start)
-
-    return fetch
+async def again(copy: Copy) -> Source:
+    """The bytes of a copy that is here already."""
+    offset = 0
+    while piece := await asyncio.to_thread(os.pread, copy.descriptor, PIECE, offset):
+        yield piece
+        offset += len(piece)

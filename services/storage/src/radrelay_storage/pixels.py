@@ -5,38 +5,24 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
 from pydicom import dcmread, dcmwrite
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels import pixel_array
 from pydicom.pixels.utils import get_nr_frames, pack_bits
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from radrelay_shared.errors import NotFound
+from radrelay_storage.decoders import decodable, decoder
 from radrelay_storage.frames import UNREADABLE
 from radrelay_storage.problems import NotAcceptable
 
 Array = Any  # a numpy array: rows x columns, or rows x columns x 3
 
 WORDS = {"OW": "u2", "OF": "u4", "OL": "u4", "OD": "u8", "OV": "u8"}  # what endianness means for bulk
-
-
-@cache
-def decodable(transfer_syntax: str) -> bool:
-    """Whether pixels of this transfer syntax can be decoded by what is installed here."""
-    try:
-        return bool(get_decoder(UID(transfer_syntax)).is_available)
-    except NotImplementedError:
-        return False
-
-
-def convertible(transfer_syntax: str) -> bool:
-    """Whether instances of this transfer syntax can be sent as explicit VR little endian."""
-    return transfer_syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or decodable(transfer_syntax)
 
 
 def decode(file: BinaryIO, header: Dataset, index: int | None, *, raw: bool = False) -> Array:
@@ -50,7 +36,7 @@ def decode(file: BinaryIO, header: Dataset, index: int | None, *, raw: bool = Fa
     with readable(syntax):
         file.seek(0)
         source = dcmread(file) if syntax.is_deflated else file
-        return pixel_array(source, index=index, raw=raw)
+        return pixel_array(source, index=index, raw=raw, decoding_plugin=decoder(syntax))
 
 
 @contextmanager
@@ -58,7 +44,7 @@ def readable(syntax: UID) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise NotAcceptable(f"this instance's pixels ({syntax.name}) cannot be decoded here") from error
+        raise NotAcceptable(f"this instance's pixels ({syntax}, {syntax.name}) cannot be decoded here") from error
 
 
 def plain_frame(file: BinaryIO, number: int) -> bytes:
@@ -93,12 +79,12 @@ def explicit(file: BinaryIO) -> bytes:
     syntax = dataset.file_meta.TransferSyntaxUID
     with readable(syntax):
         if syntax.is_encapsulated:
-            dataset.decompress(generate_instance_uid=False)
+            dataset.decompress(generate_instance_uid=False, decoding_plugin=decoder(syntax))
         if not syntax.is_little_endian:
             dataset = turned_around(dataset, file)
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out = io.BytesIO()
-    dcmwrite(out, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        out = io.BytesIO()
+        dcmwrite(out, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return out.getvalue()
 
 
