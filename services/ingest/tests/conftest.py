@@ -33,6 +33,7 @@ def make_slice(number: int = 1, study: str = "1.2.3.1", accession: str = "ACC123
     data_set.StudyInstanceUID, data_set.SeriesInstanceUID = study, f"{study}.1"
     data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = f"{study}.1.{number}"
     data_set.InstanceNumber, data_set.AccessionNumber, data_set.PatientID = str(number), accession, "123456"
+    data_set.PatientName = "DOE^JANE"
     for keyword, value in tags.items():
         setattr(data_set, keyword, value)
     data_set.file_meta.MediaStorageSOPClassUID = data_set.SOPClassUID

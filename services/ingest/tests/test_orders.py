@@ -9,7 +9,8 @@ import pytest
 
 from radrelay_ingest.domain.fhir import read_order
 from radrelay_ingest.domain.keys import order_key, study_key
-from radrelay_ingest.domain.orders import Order, Patient, Request, match, place
+from radrelay_ingest.domain.orders import Order, Request, match, place
+from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.vocabulary import modality
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
@@ -27,6 +28,7 @@ JANE = {
     "birthDate": "1980-01-01",
     "gender": "female",
 }
+JANE_S_ID = Identifier(value="123456", universal="1.2.3")
 HEAD_CT = {
     "resourceType": "ServiceRequest",
     "status": "active",
@@ -51,11 +53,14 @@ def bundle(*resources: dict[str, Any]) -> dict[str, Any]:
 
 def test_stat_head_ct_with_its_patient_contained() -> None:
     assert read_order(HEAD_CT) == Request(
-        accession_number="ACC123",
+        accession=Identifier(value="ACC123"),
+        placer=Identifier(value="PL100"),
         priority=Priority.STAT,
         modality="CT",
         procedure="30799-1",
-        patient=Patient(identifiers=("123456",), name="DOE^JANE^Q", birth_date="1980-01-01", sex="female"),
+        codes=("30799-1",),
+        description="CT head",
+        patient=Patient(ids=(JANE_S_ID,), name="DOE^JANE^Q", birth_date="19800101", sex="F"),
     )
 
 
@@ -69,13 +74,13 @@ def test_transaction_bundle_with_the_patient_under_its_urn() -> None:
 
 def test_transaction_bundle_with_the_patient_by_type_and_id() -> None:
     order = with_(subject={"reference": "Patient/p1"}, contained=None)
-    assert read_order(bundle(JANE, order)).patient.identifiers == ("123456",)
+    assert read_order(bundle(JANE, order)).patient.ids == (JANE_S_ID,)
 
 
 def test_patient_named_by_identifier_in_the_subject_itself() -> None:
     subject = {"identifier": {"system": "urn:oid:1.2.3", "value": "123456"}, "display": "Jane Doe"}
     read = read_order(with_(subject=subject, contained=None))
-    assert read.patient == Patient(identifiers=("123456",), name="Jane Doe")
+    assert read.patient == Patient(ids=(JANE_S_ID,), name="Jane Doe")
 
 
 def test_korean_patient_name_comes_through_unharmed() -> None:
@@ -110,9 +115,12 @@ def test_free_text_in_place_of_a_procedure_code_goes_no_further() -> None:
         (with_(contained=None), "ServiceRequest.subject"),
         (with_(contained=[{"resourceType": "Patient", "id": "p1"}]), "Patient"),
         (with_(contained=[JANE | {"resourceType": "Group"}]), "ServiceRequest.subject"),
-        (with_(identifier=[PLACER]), "ServiceRequest.identifier of type ACSN"),
+        (with_(identifier=[{"value": "PL100"}]), "ServiceRequest.identifier of type ACSN"),
+        (with_(contained=[JANE | {"birthDate": "1.1.1980"}]), "Patient.birthDate"),
+        (with_(authoredOn="2026-02-30T10:00:00Z"), "ServiceRequest.authoredOn"),
+        (with_(occurrencePeriod={"start": "tomorrow"}), "ServiceRequest.occurrencePeriod.start"),
         (with_(identifier=[ACCESSION | {"value": "  "}]), "ServiceRequest.identifier of type ACSN"),
-        (with_(status="revoked"), "ServiceRequest.status"),
+        (with_(status="draft"), "ServiceRequest.status"),
         (with_(status=None), "ServiceRequest.status"),
         (with_(intent="proposal"), "ServiceRequest.intent"),
         (with_(intent=["order"]), "ServiceRequest.intent"),
@@ -132,7 +140,9 @@ def test_what_is_missing_is_named_by_its_path_and_never_by_its_value(document: d
 
 
 def order_of(content: str, priority: Priority = Priority.ROUTINE, **fields: Any) -> Order:
-    request = Request(accession_number="A1", priority=priority, patient=Patient(name="DOE^JANE"), procedure="30799-1")
+    request = Request(
+        accession=Identifier(value="A1"), priority=priority, patient=Patient(name="DOE^JANE"), procedure="30799-1"
+    )
     return Order(order="or-a1", site="bozeman", jurisdiction="US-MT", content=content, request=request, **fields)
 
 
@@ -168,7 +178,7 @@ def test_images_without_an_order_match_nothing() -> None:
 
 
 def test_two_clinics_with_the_same_accession_number_have_two_orders() -> None:
-    keys = {order_key(b"secret", site, "ACC123") for site in ("bozeman", "helena")}
+    keys = {order_key(b"secret", site, "accession", "ACC123") for site in ("bozeman", "helena")}
     assert len(keys) == 2
     assert all(len(key) == 35 and key.startswith("or-") and "ACC123" not in key for key in keys)
 
@@ -177,7 +187,7 @@ def test_keys_depend_on_the_secret_and_on_nothing_else() -> None:
     # printf 'study\0bozeman\x001.2.3' | openssl dgst -sha256 -hmac secret -binary | head -c20 | base32
     assert study_key(b"secret", "bozeman", "1.2.3") == "st-72mdofatmlvlcs5djho7iinm35gkewsv"
     assert study_key(b"other", "bozeman", "1.2.3") != study_key(b"secret", "bozeman", "1.2.3")
-    assert study_key(b"secret", "bozeman", "1.2.3") != order_key(b"secret", "bozeman", "1.2.3")
+    assert study_key(b"secret", "bozeman", "1.2.3") != order_key(b"secret", "bozeman", "accession", "1.2.3")
 
 
 def test_only_codes_of_public_systems_leave_with_an_event() -> None:

@@ -30,7 +30,6 @@ ARRIVAL = Arrival(
     site="bozeman",
     study="st-a",
     study_instance_uid="1.2.3",
-    expects=None,
     received_at=datetime(2026, 11, 1, tzinfo=UTC),
 )
 

@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from radrelay_ingest.domain.completeness import Whole
-from radrelay_ingest.domain.orders import Order, Patient, Request
+from radrelay_ingest.domain.matching import Basis, Found, Subject
+from radrelay_ingest.domain.orders import Order, Request
+from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.sites import Site, Sites, register
 from radrelay_ingest.domain.studies import Arrival, Harvest, Study, answer, seal
 from radrelay_shared.errors import Refused
@@ -17,7 +19,9 @@ from radrelay_shared.events import Priority, StudyQuarantined, StudyReceived, St
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BOZEMAN = Site(name="Bozeman Clinic", jurisdiction="US-MT", ae_titles=("BOZEMAN",), quiet_seconds=20)
-ARRIVAL = Arrival(id="a1", site="bozeman", study="st-a", study_instance_uid="1.2.3", expects="or-a1", received_at=NOON)
+ARRIVAL = Arrival(
+    id="a1", site="bozeman", study="st-a", study_instance_uid="1.2.3", accession_number="A1", received_at=NOON
+)
 CT_300 = Harvest(
     jurisdiction="US-MT",
     completed_at=NOON + timedelta(minutes=1),
@@ -27,15 +31,17 @@ CT_300 = Harvest(
     instances=300,
     size=158_000_000,
     modalities=("CT",),
-    patient_ids=frozenset({"123456"}),
+    subject=Subject(patient=Patient(ids=(Identifier(value="123456"),), name="DOE^JANE")),
     conflicts=0,
     whole=Whole(),
 )
 
 
-def order(priority: Priority = Priority.STAT, patient: str = "123456") -> Order:
-    request = Request(accession_number="A1", priority=priority, patient=Patient(identifiers=(patient,)))
-    return Order(order="or-a1", site="bozeman", jurisdiction="US-MT", content="c", request=request)
+def order(priority: Priority = Priority.STAT, patient: str = "123456", name: str = "DOE^JANE") -> Found:
+    person = Patient(ids=(Identifier(value=patient),), name=name)
+    request = Request(accession=Identifier(value="A1"), priority=priority, patient=person)
+    placed = Order(order="or-a1", site="bozeman", jurisdiction="US-MT", content="c", request=request)
+    return Found(placed, Basis.ACCESSION)
 
 
 def test_first_batch_of_a_ct_is_received_with_its_order_s_priority() -> None:
@@ -96,11 +102,13 @@ def test_same_sop_uid_with_other_bytes_is_kept_aside_and_flagged() -> None:
     assert sealed.state.notes == ("sop-instance-conflict",)
 
 
-def test_images_of_another_patient_than_the_order_s_are_noted_and_go_on() -> None:
-    sealed = seal(None, ARRIVAL, CT_300, order(patient="999"))
+def test_images_of_another_patient_than_the_order_s_are_held_back_and_the_clinic_hears_of_it() -> None:
+    sealed = seal(None, ARRIVAL, CT_300, order(patient="999", name="ROE^RICHARD"))
     assert sealed is not None
-    assert sealed.state.notes == ("order-patient-mismatch",)
-    assert [type(event) for event in sealed.events] == [StudyReceived]
+    [quarantined] = sealed.events
+    assert isinstance(quarantined, StudyQuarantined)
+    assert (quarantined.reasons, quarantined.instances) == (("patient-name", "patient-id"), 300)
+    assert (sealed.state.order, sealed.state.against, sealed.state.review) == (None, "or-a1", True)
 
 
 def test_late_order_gives_the_study_its_priority_once() -> None:

@@ -67,6 +67,15 @@ class OrderReceived(Event):
     jurisdiction: str
     modality: str | None = None
     procedure: str | None = None  # a code, never free text
+    status: Literal["active", "on-hold", "cancelled", "completed"] = "active"
+
+
+class PatientChanged(Event):
+    """A study's patient is called differently now: merged, updated or corrected; reports go back under that."""
+
+    type: ClassVar[str] = "radrelay.patient.changed.v1"
+    identity: str  # blob key among the originals; what it does not say stays as the images say it
+    reason: Literal["merged", "updated", "corrected"]
 
 
 class StudyReceived(StudyFacts):
@@ -261,7 +270,7 @@ EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
 # Who reads what. Every service's HANDLERS say it, too (a test holds both together); here it is known before any
 # of them runs, so that an event is kept for a reader that has not started yet.
 READERS: dict[str, tuple[type[Event], ...]] = {
-    "anonymize": (StudyReceived, StudyUpdated),
+    "anonymize": (PatientChanged, StudyReceived, StudyUpdated),
     "storage": (
         StudyAnonymized,
         StudyReceived,

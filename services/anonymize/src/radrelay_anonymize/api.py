@@ -10,7 +10,7 @@ from pydantic import Field
 
 from radrelay_anonymize.callers import STUDY_KEY, Auditor, Ctx, Service, Study, case_for
 from radrelay_anonymize.results import restored_result
-from radrelay_anonymize.vault import cases_of_patient, identity_in, left_under, purge
+from radrelay_anonymize.vault import cases_of_patient, current_identity, left_under, purge
 from radrelay_shared.aggregate import Input
 from radrelay_shared.audit import record, records
 from radrelay_shared.http import collected
@@ -46,7 +46,7 @@ async def reidentify(look: Look, caller: Service, context: Ctx, response: Respon
     """The identity of a study, for a service that delivers to the hospital which owns the patient."""
     case = await case_for(caller, look.study, context)
     await record(context.store, caller, "reidentify", case.study, look.purpose)
-    identity = identity_in(context, case)
+    identity = await current_identity(context, case)
     response.headers["Cache-Control"] = "no-store"
     return {"study": case.study, "site": case.site, **identity.model_dump()}
 

@@ -7,8 +7,8 @@ from functools import partial
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Batch, Case, Held, finished
-from radrelay_anonymize.vault import identity_in, keep, keep_uids
-from radrelay_shared.events import Envelope, StudyReceived
+from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids
+from radrelay_shared.events import Envelope, PatientChanged, StudyReceived
 from radrelay_shared.packs import Manifest, read_manifest
 
 READING = "reading"  # the purpose for which the service de-identifies
@@ -24,6 +24,13 @@ async def on_study_received(envelope: Envelope[StudyReceived], context: Anonymiz
     originals = await read_manifest(context.originals, event.manifest)
     batch = await worked(context, event, originals)
     await context.store.change(Case, event.study, partial(finished, event=event, batch=batch), because=envelope)
+
+
+async def on_patient_changed(envelope: Envelope[PatientChanged], context: AnonymizeContext) -> None:
+    """Reports go back under what the clinic calls the patient now, whether or not the study is here yet."""
+    event = envelope.data
+    content = await context.originals.read(event.identity)
+    await keep_called(context, event.site, event.study, content, envelope.time)
 
 
 async def worked(context: AnonymizeContext, event: StudyReceived, originals: Manifest) -> Batch:

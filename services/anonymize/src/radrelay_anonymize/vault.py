@@ -7,8 +7,11 @@ import json
 import logging
 import zlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import ClassVar, TypeVar
+
+from pydantic import AwareDatetime
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Case, identified, purged
@@ -40,7 +43,23 @@ class Uids(Aggregate):
     key: str
 
 
-Entry = TypeVar("Entry", Case, Uids)
+class Called(Aggregate):
+    """What the clinic calls a study's patient now, sealed: reports go back under that, copies stay as they are."""
+
+    collection: ClassVar[str] = "called"
+    indexes: ClassVar[tuple[Index, ...]] = (Index("called", ("study",)), Index("called", ("key",)))
+
+    id: str  # study and "called"
+    study: str
+    site: str
+    sealed: str
+    key: str
+    told_at: AwareDatetime
+
+
+Entry = TypeVar("Entry", Case, Uids, Called)
+Beside = TypeVar("Beside", Uids, Called)
+KINDS: tuple[type[Case | Uids | Called], ...] = (Case, Uids, Called)
 
 
 async def keep(context: AnonymizeContext, site: str, study: str, found: Identity, profile: Profile) -> Case:
@@ -66,6 +85,26 @@ def identity_in(context: AnonymizeContext, case: Case) -> Identity:
         was = "was purged" if case.purged else "is not known: no instance of it could be read"
         raise NotFound(f"the identity of {case.study} {was}")
     return Identity.model_validate_json(unseal(context.keys, case.site, case.study, case.sealed))
+
+
+async def keep_called(context: AnonymizeContext, site: str, study: str, content: bytes, told_at: datetime) -> None:
+    """Remember what the patient is called now; an older word that comes later changes nothing."""
+    key = f"{study}.called"
+    sealed = seal(context.keys, site, key, content)
+    fresh = Called(id=key, study=study, site=site, sealed=sealed, key=key_of(sealed), told_at=told_at)
+    await context.store.change(
+        Called, key, lambda known: None if known and known.told_at >= told_at else Decision(fresh)
+    )
+
+
+async def current_identity(context: AnonymizeContext, case: Case) -> Identity:
+    """The study's identity as the clinic knows it now; raises as `identity_in`."""
+    identity = identity_in(context, case)
+    entry = await context.store.read(Called, f"{case.study}.called")
+    if entry is None or not entry.sealed:
+        return identity
+    said = json.loads(unseal(context.keys, entry.site, entry.id, entry.sealed))
+    return identity.model_copy(update={"patient": identity.patient.model_copy(update=said)})
 
 
 async def keep_uids(context: AnonymizeContext, case: Case, batch: int, uids: Iterable[str]) -> None:
@@ -98,12 +137,17 @@ async def cases_of_patient(context: AnonymizeContext, case: Case) -> list[Case]:
 
 async def purge(context: AnonymizeContext, study: str) -> None:
     """Destroy the way back of one study: identity and UIDs. Doing it again changes nothing."""
-    for entry in await context.store.find(Uids, [Eq("study", study)], limit=MOST_STUDIES):
-        await context.store.change(Uids, entry.id, _emptied)
+    await _emptied_all(context, Uids, study)
+    await _emptied_all(context, Called, study)
     await context.store.change(Case, study, purged)
 
 
-def _emptied(entry: Uids | None) -> Decision[Uids] | None:
+async def _emptied_all(context: AnonymizeContext, kind: type[Beside], study: str) -> None:
+    for entry in await context.store.find(kind, [Eq("study", study)], limit=MOST_STUDIES):
+        await context.store.change(kind, entry.id, _emptied)
+
+
+def _emptied(entry: Beside | None) -> Decision[Beside] | None:
     return Decision(entry.model_copy(update={"study": "", "sealed": "", "key": ""})) if entry else None
 
 
@@ -124,12 +168,12 @@ async def _left_after_moving(context: AnonymizeContext) -> int:
     """Move what can be moved; how many entries could not be."""
     left = 0
     for key in context.keys.retired:
-        for kind in (Case, Uids):
+        for kind in KINDS:
             left += await _moved(context, kind, key)
     return left
 
 
-async def _moved(context: AnonymizeContext, kind: type[Case | Uids], key: str) -> int:
+async def _moved(context: AnonymizeContext, kind: type[Case | Uids | Called], key: str) -> int:
     stuck = 0
     while found := await context.store.find(kind, [Eq("key", key)], limit=REWRAP_AT_ONCE, offset=stuck):
         for entry in found:
@@ -150,4 +194,4 @@ def _under_current_key(entry: Entry | None, keys: Keyring) -> Decision[Entry] | 
 
 async def left_under(context: AnonymizeContext, key: str) -> int:
     """How many entries this master key opens."""
-    return sum([await context.store.count(kind, [Eq("key", key)]) for kind in (Case, Uids)])
+    return sum([await context.store.count(kind, [Eq("key", key)]) for kind in KINDS])

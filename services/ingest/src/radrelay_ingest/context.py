@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from radrelay_ingest.disk import Room
-from radrelay_ingest.domain.keys import commitment_key, order_key, step_key, study_key
+from radrelay_ingest.domain.keys import commitment_key, order_key, person_key, receipt_key, step_key, study_key
+from radrelay_ingest.domain.patients import Identifier
 from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.segments import Segments
@@ -40,6 +41,7 @@ class IngestContext(Context[IngestSettings]):
     dicom_port: int = 0  # where associations are taken, once they are
     dicom_tls_port: int = 0  # … over TLS
     counting: threading.Lock = field(default_factory=threading.Lock)  # held while `delivering` changes
+    ordering: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))  # by site
     delivering: Counter[Key] = field(default_factory=Counter)  # open associations that brought some of a study
 
     async def open(self) -> None:
@@ -73,8 +75,14 @@ class IngestContext(Context[IngestSettings]):
             raise Forbidden("this site is not registered here; an operator registers it under /ingest/sites")
         return self.sites.sites[name]
 
-    def order_key(self, site: str, accession_number: str) -> Key:
-        return order_key(self._secret, site, accession_number)
+    def order_key(self, site: str, kind: str, number: Identifier) -> Key:
+        return order_key(self._secret, site, kind, number.value, number.issuer, number.universal)
+
+    def person_key(self, site: str, patient_id: str) -> Key:
+        return person_key(self._secret, site, patient_id)
+
+    def receipt_key(self, site: str, *name: str) -> Key:
+        return receipt_key(self._secret, site, *name)
 
     def study_key(self, site: str, study_instance_uid: str) -> Key:
         return study_key(self._secret, site, study_instance_uid)
@@ -112,7 +120,7 @@ class IngestContext(Context[IngestSettings]):
             site=sender.site,
             study=study,
             study_instance_uid=head.study_instance_uid,
-            expects=self.order_key(sender.site, head.accession_number) if head.accession_number else None,
+            accession_number=head.accession_number,
             received_at=datetime.now(UTC),
             study_instances=head.study_instances,
             traceparent=sender.traceparent,

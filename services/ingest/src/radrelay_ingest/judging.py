@@ -11,10 +11,11 @@ from datetime import datetime
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Basis, Claim, Confidence, Present, Wait, Whole, verdict
 from radrelay_ingest.domain.evidence import Evidence, SenderCount
-from radrelay_ingest.domain.orders import Order
+from radrelay_ingest.domain.orders import Status
 from radrelay_ingest.domain.steps import Step, performed
 from radrelay_ingest.domain.studies import Arrival, Study
 from radrelay_ingest.manifests import manifest_of
+from radrelay_ingest.matches import orders_numbered
 from radrelay_ingest.packing import opened, sealed_before
 from radrelay_ingest.segments import Spooled
 from radrelay_shared.events import Key, Priority
@@ -62,7 +63,7 @@ class Judge:
         site, now = self.context.site(arrival.site), self.context.clock()
         if said is None and not arrival.study_instances and now < (soonest := last + site.policy(Priority.STAT).quiet):
             return Wait(soonest)  # whatever its priority: no document needs to be read
-        policy = site.policy(priority_of(await order_of(self.context, arrival)))
+        policy = site.policy(await expected_priority(self.context, arrival))
         claims = [each for each in await self._claims(arrival, said) if each]
         present = await self._present(study, last, claims)
         return verdict(claims, present, now, policy)
@@ -111,9 +112,10 @@ def sop_of(file: Spooled) -> str:
     return opened(file).head.sop_instance_uid
 
 
-async def order_of(context: IngestContext, arrival: Arrival) -> Order | None:
-    return await context.store.read(Order, arrival.expects) if arrival.expects else None
-
-
-def priority_of(order: Order | None) -> Priority:
-    return order.request.priority if order else Priority.ROUTINE
+async def expected_priority(context: IngestContext, arrival: Arrival) -> Priority:
+    """The most urgent that an order with the study's accession number says; before the study is matched to any."""
+    if not arrival.accession_number:
+        return Priority.ROUTINE
+    named = await orders_numbered(context, arrival.site, "accession", arrival.accession_number)
+    said = {each.request.priority for each in named if each.request.status is not Status.CANCELLED}
+    return next((each for each in Priority if each in said), Priority.ROUTINE)

@@ -5,13 +5,13 @@ from radrelay_ingest.domain import AGGREGATES
 from radrelay_ingest.entrances import ROUTERS, STREAMS, TASKS
 from radrelay_ingest.settings import IngestSettings
 from radrelay_ingest.uploads.protocol import speaking
-from radrelay_shared.events import OrderReceived, StudyQuarantined, StudyReceived, StudyUpdated
+from radrelay_shared.events import OrderReceived, PatientChanged, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.service import Service, run
 
 SERVICE = Service(
     name="ingest",
     handlers={},  # everything here begins outside
-    emits=(OrderReceived, StudyReceived, StudyUpdated, StudyQuarantined),
+    emits=(OrderReceived, PatientChanged, StudyReceived, StudyUpdated, StudyQuarantined),
     paths=("/ingest",),
     settings=IngestSettings,
     context=IngestContext,

@@ -13,6 +13,7 @@ from radrelay_ingest.domain.studies import Arrival, Harvest, Head, Study
 from radrelay_ingest.domain.vocabulary import modality
 from radrelay_ingest.instance import read_head
 from radrelay_ingest.segments import Spooled
+from radrelay_ingest.subjects import subject_of
 from radrelay_shared.errors import Unreachable
 from radrelay_shared.packs import (
     Manifest,
@@ -61,7 +62,7 @@ async def bring_in(
         instances=len(new),
         size=manifest.total_bytes,
         modalities=tuple(sorted({modality(each.head.modality) for each in new if each.head.modality})),
-        patient_ids=frozenset(each.head.patient_id for each in new if each.head.patient_id),
+        subject=await asyncio.to_thread(lambda: subject_of([each.file for each in first_of_each_series(new)])),
         conflicts=len(conflicts),
         whole=whole,
     )
@@ -90,6 +91,10 @@ def sift(instances: Sequence[Instance], known: Mapping[str, str]) -> tuple[list[
         elif first[uid] != sha256:
             conflicts.append(each)
     return new, conflicts
+
+
+def first_of_each_series(instances: Sequence[Instance]) -> list[Instance]:
+    return list({each.head.series_instance_uid: each for each in reversed(instances)}.values())[::-1]
 
 
 async def pack(originals: Blobs, arrival: Arrival, batch: int, instances: Sequence[Instance]) -> Manifest:

@@ -15,8 +15,8 @@ from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Basis, Wait
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.domain.studies import seal as decide
-from radrelay_ingest.judging import Judge, Said, order_of, priority_of
-from radrelay_ingest.orders import match_study
+from radrelay_ingest.judging import Judge, Said, expected_priority
+from radrelay_ingest.matches import answered, reconsider
 from radrelay_ingest.packing import bring_in
 from radrelay_ingest.questions import Questions
 from radrelay_shared.errors import RadRelayError
@@ -103,8 +103,8 @@ class Sealer:
             tries += 1
 
     async def _slot(self, study: Key) -> asyncio.Semaphore:
-        order = await order_of(self.context, await asyncio.to_thread(self.spool.arrival, study))
-        return self.slots[priority_of(order) is Priority.STAT]
+        arrival = await asyncio.to_thread(self.spool.arrival, study)
+        return self.slots[await expected_priority(self.context, arrival) is Priority.STAT]
 
 
 async def seal_batch(context: IngestContext, study: Key) -> None:
@@ -118,8 +118,7 @@ async def seal_batch(context: IngestContext, study: Key) -> None:
         if files and (current is None or current.sealed != arrival.id):
             whole = await Judge(context).sealed_as(study)
             harvest = await bring_in(context, arrival, files, current, whole)
-            order = await order_of(context, arrival)
-            await context.store.change(Study, study, partial(decide, arrival=arrival, harvest=harvest, order=order))
-        if arrival.expects:
-            await match_study(context, arrival.expects, study)
+            found = await answered(context, arrival, harvest.subject, current)
+            await context.store.change(Study, study, partial(decide, arrival=arrival, harvest=harvest, found=found))
+        await reconsider(context, study)
         await asyncio.to_thread(spool.drop, study)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from radrelay_ingest.domain.orders import Patient, Request
-from radrelay_ingest.domain.vocabulary import CODE_SYSTEMS, MODALITIES
+from radrelay_ingest.domain.orders import Request, Status, moment
+from radrelay_ingest.domain.patients import Identifier, Patient, groups_of
+from radrelay_ingest.domain.vocabulary import MODALITIES, SIDES, public_code
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
 
@@ -21,11 +22,22 @@ PRIORITIES = {  # http://hl7.org/fhir/request-priority
     "urgent": Priority.URGENT,
     "routine": Priority.ROUTINE,
 }
+STATUSES = {  # http://hl7.org/fhir/request-status; drafts and what nobody knows are no orders
+    "active": Status.ACTIVE,
+    "on-hold": Status.ON_HOLD,
+    "revoked": Status.CANCELLED,
+    "entered-in-error": Status.CANCELLED,
+    "completed": Status.COMPLETED,
+}
+SEXES = {"male": "M", "female": "F", "other": "O"}  # http://hl7.org/fhir/administrative-gender
 ORDERS = {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 DICOM_CODES = "http://dicom.nema.org/resources/ontology/DCM"
-CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # what is not shaped like a code may be free text
-ACCESSION_LENGTH = 64
+STUDY_UIDS = "urn:dicom:uid"
+OID = "urn:oid:"
+DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?")
+LONGEST = 64  # characters of a number
 
 
 def read_order(document: Any) -> Request:
@@ -56,30 +68,75 @@ def _by_reference(entries: list[Json]) -> dict[str, Json]:
 
 
 def _read(request: Json, others: dict[str, Json]) -> Request:
-    _check(request.get("status") == "active", "ServiceRequest.status: only an active request orders a reading")
     _check(
         _text(request.get("intent")) in ORDERS,
         "ServiceRequest.intent: only an order is taken, not a proposal or a plan",
     )
-    priority = PRIORITIES.get(str(request.get("priority", "routine")))
-    if priority is None:
-        raise Invalid("ServiceRequest.priority: not one of routine, urgent, asap, stat")
+    others = {**others, **{f"#{each.get('id')}": each for each in _list(request, "contained")}}
+    encounter = request.get("encounter")
+    code = _codings(request.get("code"))
     return Request(
-        accession_number=_accession_number(request),
-        priority=priority,
+        **_numbers(request),
+        status=_status(request),
+        priority=_priority(request),
         modality=_modality(request),
-        procedure=_code(request.get("code")),
+        procedure=public_code((each.get("system"), each.get("code")) for each in code),
+        codes=tuple(filter(None, (_text(each.get("code")) for each in code))),
+        description=_words(request.get("code")),
+        reason="; ".join(filter(None, map(_words, _list(request, "reasonCode")))),
+        scheduled=_scheduled(request),
+        ordered=_date_time(request, "authoredOn"),
+        referring_physician=_requester(request, others),
+        laterality=_laterality(request),
+        visit=_identifier(encounter.get("identifier")) if isinstance(encounter, dict) else Identifier(),
         patient=_patient(request, others),
     )
 
 
-def _accession_number(request: Json) -> str:
+def _status(request: Json) -> Status:
+    status = STATUSES.get(str(request.get("status")))
+    if status is None:
+        raise Invalid(f"ServiceRequest.status: not one of {', '.join(STATUSES)}")
+    return status
+
+
+def _priority(request: Json) -> Priority:
+    priority = PRIORITIES.get(str(request.get("priority", "routine")))
+    if priority is None:
+        raise Invalid("ServiceRequest.priority: not one of routine, urgent, asap, stat")
+    return priority
+
+
+# ── numbers ──
+
+
+def _numbers(request: Json) -> Json:
+    """Accession number, the numbers of placer and filler, and the study's UID, as far as they are there."""
+    found: Json = {}
     for identifier in _list(request, "identifier"):
-        value = identifier.get("value")
-        if _has_code(identifier.get("type"), IDENTIFIER_TYPES, "ACSN") and isinstance(value, str) and value.strip():
-            _check(len(value) <= ACCESSION_LENGTH, "ServiceRequest.identifier of type ACSN: the value is too long")
-            return value.strip()
-    raise Invalid("ServiceRequest.identifier of type ACSN: the accession number is missing")
+        for kind, name in (("ACSN", "accession"), ("PLAC", "placer"), ("FILL", "filler")):
+            if _has_code(identifier.get("type"), IDENTIFIER_TYPES, kind) and (number := _identifier(identifier)).value:
+                _check(len(number.value) <= LONGEST, f"ServiceRequest.identifier of type {kind}: the value is too long")
+                found.setdefault(name, number)
+        if identifier.get("system") == STUDY_UIDS:
+            found["study_instance_uid"] = str(identifier.get("value")).removeprefix(OID)[:LONGEST]
+    _check(
+        bool(found.keys() & {"accession", "placer", "filler"}),
+        "ServiceRequest.identifier of type ACSN: the accession number is missing, and so are PLAC and FILL",
+    )
+    return found
+
+
+def _identifier(identifier: Any) -> Identifier:
+    if not isinstance(identifier, dict) or not isinstance(identifier.get("value"), str):
+        return Identifier()
+    assigner = identifier.get("assigner")
+    issuer = _text(assigner.get("display")) if isinstance(assigner, dict) else None
+    universal = (_text(identifier.get("system")) or "").removeprefix(OID)
+    return Identifier(value=identifier["value"].strip(), issuer=issuer or "", universal=universal)
+
+
+# ── the patient ──
 
 
 def _patient(request: Json, others: dict[str, Json]) -> Patient:
@@ -87,9 +144,8 @@ def _patient(request: Json, others: dict[str, Json]) -> Patient:
     subject = request.get("subject")
     if not isinstance(subject, dict) or not subject:
         raise Invalid("ServiceRequest.subject: the patient is missing")
-    contained = {f"#{each.get('id')}": each for each in _list(request, "contained")}
     reference = subject.get("reference")
-    resource = {**others, **contained}.get(str(reference)) if reference else None
+    resource = others.get(str(reference)) if reference else None
     if resource is None and isinstance(subject.get("identifier"), dict):
         resource = {"resourceType": "Patient", "identifier": [subject["identifier"]]}
         resource |= {"name": [{"text": subject["display"]}]} if subject.get("display") else {}
@@ -99,46 +155,78 @@ def _patient(request: Json, others: dict[str, Json]) -> Patient:
 
 
 def _read_patient(resource: Json) -> Patient:
-    values = (each.get("value") for each in _list(resource, "identifier"))
-    identifiers = tuple(value.strip() for value in values if isinstance(value, str) and value.strip())
-    names = _list(resource, "name")
-    name = _name(names[0]) if names else None
-    _check(bool(identifiers or name), "Patient: there is neither an identifier nor a name")
+    ids = tuple(each for each in map(_identifier, _list(resource, "identifier")) if each.value)
+    name = groups_of(filter(None, map(_name, _list(resource, "name"))))
+    _check(bool(ids or name), "Patient: there is neither an identifier nor a name")
+    born = resource.get("birthDate")
+    _check(born is None or (isinstance(born, str) and bool(DATE.fullmatch(born))), "Patient.birthDate: not a date")
     return Patient(
-        identifiers=identifiers,
-        name=name,
-        birth_date=_text(resource.get("birthDate")),
-        sex=_text(resource.get("gender")),
+        ids=ids, name=name, birth_date=str(born or "").replace("-", ""), sex=SEXES.get(str(resource.get("gender")), "")
     )
 
 
-def _name(name: Json) -> str | None:
+def _name(name: Json) -> str:
     """As DICOM writes it (PS3.5 §6.2.1.1), else as the hospital spells it out."""
-    family, given = name.get("family"), name.get("given")
-    if isinstance(family, str) and family:
-        return "^".join([family, *(str(each) for each in given or [] if each)][:3])
-    return _text(name.get("text"))
+    given = name.get("given")
+    family, names = _text(name.get("family")), [str(each) for each in given if each] if isinstance(given, list) else []
+    return "^".join([family, *names][:3]) if family else _text(name.get("text")) or ""
+
+
+def _requester(request: Json, others: dict[str, Json]) -> str:
+    requester = request.get("requester")
+    if not isinstance(requester, dict):
+        return ""
+    names = _list(others.get(str(requester.get("reference")), {}), "name")
+    return groups_of(filter(None, map(_name, names))) or _text(requester.get("display")) or ""
+
+
+# ── what, where and when ──
 
 
 def _modality(request: Json) -> str | None:
     concepts = [*_list(request, "orderDetail"), request.get("code")]
     codings = [coding for concept in concepts for coding in _codings(concept)]
     said = (each.get("code") for each in codings if each.get("system") == DICOM_CODES)
-    return next((code for code in said if code in MODALITIES), None)
+    return next((code for code in said if isinstance(code, str) and code in MODALITIES), None)
 
 
-def _code(concept: Any) -> str | None:
-    """The first code of a public system that is shaped like one."""
-    public = (coding.get("code") for coding in _codings(concept) if coding.get("system") in CODE_SYSTEMS)
-    return next(filter(None, map(_shaped, public)), None)
+def _laterality(request: Json) -> str:
+    codings = (coding for site in _list(request, "bodySite") for coding in _codings(site))
+    return next((SIDES[code] for each in codings if (code := str(each.get("code"))) in SIDES), "")
 
 
-def _shaped(code: Any) -> str | None:
-    return code if isinstance(code, str) and CODE.fullmatch(code) else None
+def _scheduled(request: Json) -> str:
+    period = request.get("occurrencePeriod")
+    if isinstance(period, dict):
+        return _date_time(period, "start", "ServiceRequest.occurrencePeriod")
+    return _date_time(request, "occurrenceDateTime")
+
+
+def _date_time(resource: Json, name: str, path: str = "ServiceRequest") -> str:
+    """A FHIR dateTime as a DICOM DT; one that says less than a day says nothing about when to look for images."""
+    said = resource.get(name)
+    found = DATE_TIME.fullmatch(said) if isinstance(said, str) else None
+    if found is None:
+        vague = isinstance(said, str) and bool(DATE.fullmatch(said))
+        _check(said is None or vague, f"{path}.{name}: not a dateTime")
+        return ""
+    *digits, offset = found.groups(default="")
+    text = "".join(digits) + offset.replace(":", "").replace("Z", "+0000")
+    try:
+        moment(text)
+    except Invalid as error:
+        raise Invalid(f"{path}.{name}: {error.detail}") from None
+    return text
 
 
 def _has_code(concept: Any, system: str, code: str) -> bool:
     return any(coding.get("system", system) == system and coding.get("code") == code for coding in _codings(concept))
+
+
+def _words(concept: Any) -> str:
+    """What a concept is called."""
+    text = _text(concept.get("text")) if isinstance(concept, dict) else None
+    return text or next(filter(None, (_text(each.get("display")) for each in _codings(concept))), "")
 
 
 def _codings(concept: Any) -> list[Json]:

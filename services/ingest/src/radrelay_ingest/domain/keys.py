@@ -18,9 +18,19 @@ def study_key(secret: bytes, site: str, study_instance_uid: str) -> Key:
     return f"st-{_digest(secret, 'study', site, study_instance_uid)}"
 
 
-def order_key(secret: bytes, site: str, accession_number: str) -> Key:
-    """The order's key at this site; accession numbers are only unique within one."""
-    return f"or-{_digest(secret, 'order', site, accession_number)}"
+def order_key(secret: bytes, site: str, kind: str, number: str, *issuer: str) -> Key:
+    """The order's key at this site, from its first number; numbers are only unique within a site and an issuer."""
+    return f"or-{_digest(secret, 'order', site, kind, number, *issuer)}"
+
+
+def person_key(secret: bytes, site: str, patient_id: str) -> Key:
+    """The key of what one site knows under a patient ID."""
+    return f"pe-{_digest(secret, 'person', site, patient_id)}"
+
+
+def receipt_key(secret: bytes, site: str, *name: str) -> Key:
+    """The key of a message under the name that its sender gave it."""
+    return f"re-{_digest(secret, 'receipt', site, *name)}"
 
 
 def step_key(secret: bytes, site: str, sop_instance_uid: str) -> Key:

@@ -8,13 +8,17 @@ from typing import ClassVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from radrelay_ingest.domain.completeness import Whole
-from radrelay_ingest.domain.orders import Order
+from radrelay_ingest.domain.matching import Ambiguous, Answered, Basis, Found, Subject, contradicted
+from radrelay_ingest.domain.orders import Order, Status
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.events import Event, Key, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.ports import Index
 
+# What a person should look at, as codes; beside these, whatever `matching.contradicted` finds.
 SAME_UID_OTHER_BYTES = "sop-instance-conflict"
-OTHER_PATIENT = "order-patient-mismatch"
+OTHER_PATIENT_ID = "order-patient-id-differs"
+AMBIGUOUS = "order-ambiguous"
+ORDER_CANCELLED = "order-cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Arrival(BaseModel):
     site: str
     study: Key
     study_instance_uid: str
-    expects: Key | None  # the order that its accession number names
+    accession_number: str = ""
     received_at: AwareDatetime
     study_instances: int | None = None  # as the first one's header counts them
     traceparent: str | None = None
@@ -54,8 +58,10 @@ class Batch(BaseModel):
 
     number: int
     manifest: str
+    manifest_sha256: str = ""
     instances: int
     size: int
+    modalities: tuple[str, ...] = ()
     completed_at: AwareDatetime
     whole: Whole = Whole()  # the verdict under which it was sealed
 
@@ -72,27 +78,42 @@ class Harvest:
     instances: int  # new ones; 0 if all were known or in conflict
     size: int
     modalities: tuple[str, ...]
-    patient_ids: frozenset[str]
+    subject: Subject
     conflicts: int
     whole: Whole
 
 
 class Study(Aggregate):
-    """A study of one site as far as it is sealed."""
+    """A study of one site as far as it is sealed.
+
+    While `held` names a reason nothing of it goes on; what is `noted` holds nothing up. Both wait for a person.
+    """
 
     collection: ClassVar[str] = "studies"
-    indexes: ClassVar[tuple[Index, ...]] = (Index("studies", ("site",)), Index("studies", ("expects",)))
+    indexes: ClassVar[tuple[Index, ...]] = (
+        Index("studies", ("site",)),
+        Index("studies", ("site", "subject.accession.value")),
+        Index("studies", ("review", "site")),
+    )
 
     study: Key
     site: str
+    jurisdiction: str
     study_instance_uid: str
-    expects: Key | None
-    order: Key | None = None
-    priority: Priority = Priority.ROUTINE
     received_at: AwareDatetime
-    patient_ids: tuple[str, ...] = ()
+    subject: Subject = Subject()
+    order: Key | None = None
+    basis: Basis | None = None  # why this order
+    priority: Priority = Priority.ROUTINE
+    held: tuple[str, ...] = ()
+    against: Key | None = None  # the order that it contradicts
+    notes: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()  # notes that a person has seen
+    decided: bool = False  # a person chose the order, or none; nothing chooses again
+    review: bool = False  # a person should look
+    identity: str = ""  # blob of what its patient is called now, if that is not what the images say
     batches: tuple[Batch, ...] = ()
-    notes: tuple[str, ...] = ()  # what a person should look at, as codes
+    announced: int = 0  # so many batches went on
     sealed: str = ""  # the arrival sealed last
 
     @property
@@ -100,48 +121,94 @@ class Study(Aggregate):
         return len(self.batches) + 1
 
 
-def seal(current: Study | None, arrival: Arrival, harvest: Harvest, order: Order | None) -> Decision[Study] | None:
+def seal(current: Study | None, arrival: Arrival, harvest: Harvest, found: Answered) -> Decision[Study] | None:
     """Add what was harvested as the next batch and say so; None if this arrival is sealed already."""
-    study = current or _new(arrival)
+    study = current or _new(arrival, harvest.jurisdiction)
     if study.sealed == arrival.id:
         return None
-    patients = tuple(sorted({*study.patient_ids, *harvest.patient_ids}))
-    study = study.model_copy(update={"sealed": arrival.id, "patient_ids": patients})
-    if order is not None:
-        study = _answer(study, order)
-    events: list[Event] = []
+    before = study
+    study = study.model_copy(update={"sealed": arrival.id, "subject": study.subject.merged(harvest.subject)})
+    study = judged(study, found)
     if harvest.instances:
         study = study.model_copy(update={"batches": (*study.batches, _batch(harvest))})
-        events.append(_received(study, harvest))
     if harvest.conflicts:
-        reason = f"{SAME_UID_OTHER_BYTES}:{harvest.conflicts}"
-        study = study.model_copy(update={"notes": _with(study.notes, SAME_UID_OTHER_BYTES)})
-        events.append(_quarantined(study, harvest, reason))
-    return Decision(study, events)
+        study = noted(study, SAME_UID_OTHER_BYTES, again=True)
+    return told(study, before, conflicts=harvest.conflicts)
 
 
-def answer(current: Study | None, order: Order) -> Decision[Study] | None:
-    """Match a sealed study to its order; None if there is nothing to learn from it."""
+def answer(current: Study | None, found: Answered) -> Decision[Study] | None:
+    """Judge a sealed study by the orders as they are now; None if there is nothing to learn from them."""
     if current is None:
         return None
-    study = _answer(current, order)
-    return None if study == current else Decision(study)
+    study = judged(current, found)
+    return None if study == current else told(study, current)
 
 
-def _answer(study: Study, order: Order) -> Study:
-    """A patient id that the order does not know is noted, and holds nothing up."""
-    known = order.request.patient.identifiers
-    mismatch = bool(known) and any(patient not in known for patient in study.patient_ids)
-    notes = _with(study.notes, OTHER_PATIENT) if mismatch else study.notes
-    return study.model_copy(update={"order": order.order, "priority": order.request.priority, "notes": notes})
+def judged(study: Study, found: Answered) -> Study:
+    """The study with the order that it answers, or held back from the order that it contradicts."""
+    match found:
+        case Ambiguous() if not study.order:
+            return noted(study, AMBIGUOUS)
+        case Found(order) if study.decided:
+            fresh = {"priority": order.request.priority} if order.order == study.order else {}
+            return study.model_copy(update=fresh)
+        case Found(order, basis) if study.order in (None, order.order) or _stronger(basis, study.basis):
+            if held := contradicted(order.request, study.subject):
+                return study.model_copy(update={"held": held, "against": order.order})
+            return _notes_of(_answering(study, order, basis), order)
+        case None if not study.decided:
+            return study.model_copy(update={"held": (), "against": None})
+    return study
 
 
-def _new(arrival: Arrival) -> Study:
+def _stronger(basis: Basis, than: Basis | None) -> bool:
+    ranks = list(Basis)
+    return than is None or ranks.index(basis) < ranks.index(than)
+
+
+def _answering(study: Study, order: Order, basis: Basis) -> Study:
+    fresh = {"order": order.order, "basis": basis, "priority": order.request.priority, "held": (), "against": None}
+    return study.model_copy(update=fresh)
+
+
+def _notes_of(study: Study, order: Order) -> Study:
+    """What is odd about this match and holds nothing up."""
+    mine, theirs = study.subject.patient, order.request.patient
+    if mine.ids and theirs.ids and not mine.known_as(theirs):
+        study = noted(study, OTHER_PATIENT_ID)
+    if order.request.status is Status.CANCELLED:
+        study = noted(study, ORDER_CANCELLED)
+    return study
+
+
+def noted(study: Study, note: str, *, again: bool = False) -> Study:
+    """With one more note for a person; one that was seen is shown once more only if it came `again`."""
+    if note in study.notes or (note in study.seen and not again):
+        return study
+    return study.model_copy(update={"notes": (*study.notes, note)})
+
+
+def told(study: Study, before: Study, *, conflicts: int = 0) -> Decision[Study]:
+    """The study, whatever of it may go on, and that a person must look if that is new."""
+    events: list[Event] = []
+    if not study.held:
+        events += [_received(study, batch) for batch in study.batches[study.announced :]]
+        study = study.model_copy(update={"announced": len(study.batches)})
+    reasons = study.held if study.held != before.held else ()
+    instances = sum(batch.instances for batch in study.batches) if reasons else conflicts
+    if conflicts:
+        reasons = (*reasons, f"{SAME_UID_OTHER_BYTES}:{conflicts}")
+    if reasons:
+        events.append(_quarantined(study, reasons, instances))
+    return Decision(study.model_copy(update={"review": bool(study.held or study.notes)}), events)
+
+
+def _new(arrival: Arrival, jurisdiction: str) -> Study:
     return Study(
         study=arrival.study,
         site=arrival.site,
+        jurisdiction=jurisdiction,
         study_instance_uid=arrival.study_instance_uid,
-        expects=arrival.expects,
         received_at=arrival.received_at,
     )
 
@@ -150,43 +217,41 @@ def _batch(harvest: Harvest) -> Batch:
     return Batch(
         number=harvest.batch,
         manifest=harvest.manifest,
+        manifest_sha256=harvest.manifest_sha256,
         instances=harvest.instances,
         size=harvest.size,
+        modalities=harvest.modalities,
         completed_at=harvest.completed_at,
         whole=harvest.whole,
     )
 
 
-def _received(study: Study, harvest: Harvest) -> StudyReceived:
-    kind = StudyReceived if harvest.batch == 1 else StudyUpdated
+def _received(study: Study, batch: Batch) -> StudyReceived:
+    kind = StudyReceived if batch.number == 1 else StudyUpdated
     return kind(
         site=study.site,
         study=study.study,
         priority=study.priority,
         order=study.order,
-        jurisdiction=harvest.jurisdiction,
+        jurisdiction=study.jurisdiction,
         received_at=study.received_at,
-        completed_at=harvest.completed_at,
-        batch=harvest.batch,
-        manifest=harvest.manifest,
-        manifest_sha256=harvest.manifest_sha256,
-        instances=harvest.instances,
-        size=harvest.size,
-        modalities=harvest.modalities,
-        **harvest.whole.model_dump(),
+        completed_at=batch.completed_at,
+        batch=batch.number,
+        manifest=batch.manifest,
+        manifest_sha256=batch.manifest_sha256,
+        instances=batch.instances,
+        size=batch.size,
+        modalities=batch.modalities,
+        **batch.whole.model_dump(),
     )
 
 
-def _quarantined(study: Study, harvest: Harvest, reason: str) -> StudyQuarantined:
+def _quarantined(study: Study, reasons: tuple[str, ...], instances: int) -> StudyQuarantined:
     return StudyQuarantined(
         site=study.site,
         study=study.study,
         priority=study.priority,
-        batch=harvest.batch,
-        reasons=(reason,),
-        instances=harvest.conflicts,
+        batch=max(len(study.batches), 1),
+        reasons=reasons,
+        instances=instances,
     )
-
-
-def _with(notes: tuple[str, ...], note: str) -> tuple[str, ...]:
-    return notes if note in notes else (*notes, note)

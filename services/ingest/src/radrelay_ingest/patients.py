@@ -1,0 +1,92 @@
+"""What becomes known of patients later: new names, IDs that were merged, visits that ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+
+from radrelay_ingest.context import IngestContext
+from radrelay_ingest.domain.orders import Order, Visit, of_patient, visited
+from radrelay_ingest.domain.patients import Identifier, Patient, contradictions
+from radrelay_ingest.domain.people import Merge, Person, remembered
+from radrelay_ingest.domain.reviews import Reason, called
+from radrelay_ingest.domain.studies import Study
+from radrelay_ingest.matches import people, reconsider, remember
+from radrelay_shared.errors import Conflict
+
+
+async def update(context: IngestContext, site: str, patient: Patient) -> None:
+    """The clinic knows this patient better now: orders, and reports on studies, follow (HL7 A04, A08)."""
+    await _follow(context, site, patient, patient.ids, "updated")
+
+
+async def merge(context: IngestContext, site: str, patient: Patient, retired: Iterable[Identifier]) -> None:
+    """The retired IDs are this patient's, too: all that is known under them follows, and what comes later (HL7 A40)."""
+    surviving = patient.ids[0]
+    for number in retired:
+        key = context.person_key(site, number.value)
+        change = partial(remembered, person=key, merges=(Merge(retired=number, surviving=surviving),))
+        person = await context.store.change(Person, key, change)
+        if person and not number.means(surviving):
+            await remember(context, site, surviving, person.orders, person.studies)
+            await _follow(context, site, patient, (number,), "merged")
+
+
+async def visit(context: IngestContext, site: str, patient: Patient, number: str, state: Visit) -> None:
+    """The patient went home, or never came (HL7 A03, A11): noted on the visit's orders."""
+    for order in await _orders(context, site, patient.ids):
+        await context.store.change(Order, order.order, partial(visited, number=number, visit=state))
+
+
+async def _follow(
+    context: IngestContext, site: str, patient: Patient, known_as: tuple[Identifier, ...], reason: Reason
+) -> None:
+    """Orders first, then studies; those held back, or maybe somebody else's, only look at the orders again."""
+    studies = {key for person in await people(context, site, known_as) for key in person.studies}
+    for order in await _orders(context, site, known_as):
+        corrected = order.request.patient.corrected(patient)
+        await context.store.change(Order, order.order, partial(of_patient, patient=corrected))
+    for key in sorted(studies):
+        study = await context.store.read(Study, key)
+        if study and study.subject.patient.known_as(Patient(ids=known_as)) and _surely(study, patient):
+            await rename(context, study, study.subject.patient.corrected(patient), reason)
+        await reconsider(context, key)
+
+
+async def _orders(context: IngestContext, site: str, numbers: tuple[Identifier, ...]) -> list[Order]:
+    """The orders of a patient with one of these IDs."""
+    keys = dict.fromkeys(key for person in await people(context, site, numbers) for key in person.orders)
+    read = [await context.store.read(Order, key) for key in keys]
+    return [order for order in read if order and order.request.patient.known_as(Patient(ids=numbers))]
+
+
+def _surely(study: Study, patient: Patient) -> bool:
+    """A study that answers its order is the order's patient's; another one may change in one thing, not in two."""
+    if study.held:
+        return False
+    named = patient.model_copy(update={"ids": ()})
+    return study.order is not None or len(contradictions(study.subject.patient, named)) <= 1
+
+
+async def rename(context: IngestContext, study: Study, patient: Patient, reason: Reason) -> None:
+    """From now on reports on the study go back under what this says; nothing happens if the study says so already."""
+    if patient == study.subject.patient:
+        return
+    identity = await _kept(context, study, patient)
+    change = partial(called, patient=patient, identity=identity, reason=reason)
+    await context.store.change(Study, study.study, change)
+
+
+async def _kept(context: IngestContext, study: Study, patient: Patient) -> str:
+    """The patient among the originals, in the vault's words; the blob's key."""
+    number = patient.ids[0] if patient.ids else Identifier()
+    said = {"id": number.value, "issuer": number.issuer or number.universal}
+    said |= patient.model_dump(include={"name", "birth_date", "sex"})
+    content = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False).encode()
+    key = f"identities/{study.study}/{hashlib.sha256(content).hexdigest()}.json"
+    with suppress(Conflict):  # it is kept already
+        await context.originals.put(key, content, if_absent=True)
+    return key
