@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Batch, Case, Held, finished
 from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids
-from radrelay_shared.events import Envelope, PatientChanged, StudyReceived
+from radrelay_shared.events import Envelope, Event, PatientChanged, StudyReceived, StudyUpdated
 from radrelay_shared.packs import Manifest, read_manifest
 
 READING = "reading"  # the purpose for which the service de-identifies
@@ -63,3 +64,10 @@ def all_held(event: StudyReceived, originals: Manifest, reason: str) -> Batch:
         for place, _ in enumerate(series.instances, 1)
     )
     return Batch(batch=event.batch, held=held, reasons=(reason,), received=event)
+
+
+HANDLERS: dict[type[Event], Any] = {
+    PatientChanged: on_patient_changed,
+    StudyReceived: on_study_received,
+    StudyUpdated: on_study_received,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from radrelay_anonymize import api, quarantine_api
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Case
-from radrelay_anonymize.handlers import on_patient_changed, on_study_received
+from radrelay_anonymize.handlers import HANDLERS
 from radrelay_anonymize.settings import AnonymizeSettings
 from radrelay_anonymize.vault import Called, Uids, rewrap
 from radrelay_shared import events
@@ -14,11 +14,7 @@ from radrelay_shared.service import Service, run
 
 SERVICE = Service(
     name="anonymize",
-    handlers={
-        events.PatientChanged: on_patient_changed,
-        events.StudyReceived: on_study_received,
-        events.StudyUpdated: on_study_received,
-    },
+    handlers=HANDLERS,
     emits=(events.StudyAnonymized, events.StudyQuarantined),
     paths=("/vault",),
     settings=AnonymizeSettings,

@@ -1,4 +1,4 @@
-"""What enters over HTTP: sites, studies (STOW-RS), orders (FHIR); and what an operator may look at."""
+"""What enters over HTTP: sites, studies (STOW-RS), manifests; and what an operator may look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from radrelay_ingest.callers import ActingSite, IngestDep, Viewer
@@ -15,7 +15,6 @@ from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.domain.sites import REGISTER, Site, SiteName, Sites, register
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.manifests import take_manifest
-from radrelay_ingest.orders import take_order
 from radrelay_ingest.stow import Store, boundary_of
 from radrelay_shared.aggregate import current_traceparent
 from radrelay_shared.errors import NotFound
@@ -27,7 +26,6 @@ router = APIRouter(prefix="/ingest", tags=["ingest"])
 
 StudyKey = Annotated[str, Path(pattern=r"^st-[a-z2-7]{1,64}$")]
 StudyUid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
-FhirJson = Annotated[dict[str, Any], Body(media_type="application/fhir+json")]
 MULTIPART = {
     "requestBody": {
         "required": True,
@@ -78,18 +76,6 @@ async def post_manifest(request: Request, context: IngestDep, site: ActingSite) 
     """Say what a study consists of, in a JWS (RFC 7515, EdDSA) by a key of the site's: it is whole once all is here."""
     study, manifest = await take_manifest(context, site, aiter(request.stream()))
     return {"study": study, "instances": manifest.count}
-
-
-@router.post("/fhir", status_code=202)
-async def post_bundle(request: Request, bundle: FhirJson, context: IngestDep, site: ActingSite) -> dict[str, Key]:
-    """Take the order in a transaction Bundle with its Patient and ServiceRequest (FHIR R4)."""
-    return {"order": await take_order(context, site, await request.body(), bundle)}
-
-
-@router.post("/fhir/ServiceRequest", status_code=202)
-async def post_request(request: Request, order: FhirJson, context: IngestDep, site: ActingSite) -> dict[str, Key]:
-    """Take an order as a ServiceRequest (FHIR R4) that contains its Patient."""
-    return {"order": await take_order(context, site, await request.body(), order)}
 
 
 @router.get("/studies")

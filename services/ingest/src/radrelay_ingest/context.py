@@ -18,6 +18,7 @@ from radrelay_ingest.domain.sites import REGISTER, Site, Sites
 from radrelay_ingest.domain.studies import Arrival, Head
 from radrelay_ingest.segments import Segments
 from radrelay_ingest.settings import IngestSettings
+from radrelay_ingest.signatures import load_secrets
 from radrelay_ingest.spool import Incoming, Spool
 from radrelay_ingest.uploads.shelf import Shelf
 from radrelay_shared.errors import Forbidden, RadRelayError
@@ -38,6 +39,8 @@ class Sender:
 @dataclass
 class IngestContext(Context[IngestSettings]):
     sites: Sites = field(default_factory=Sites)  # as last read; replaced whole, so that threads may look
+    mllp_port: int = 0  # where HL7 messages are taken, once they are
+    mllp_tls_port: int = 0  # … over TLS
     dicom_port: int = 0  # where associations are taken, once they are
     dicom_tls_port: int = 0  # … over TLS
     counting: threading.Lock = field(default_factory=threading.Lock)  # held while `delivering` changes
@@ -56,6 +59,7 @@ class IngestContext(Context[IngestSettings]):
         self.uploaded = asyncio.Event()  # an upload became whole
         self.committing = asyncio.Event()  # somebody asked for storage commitment
         self.uploading: set[str] = set()  # uploads that somebody works on
+        self.webhook_secrets = load_secrets(settings.webhook_secrets_file)
         await self.refresh_sites()
 
     async def close(self) -> None:

@@ -34,6 +34,14 @@ class IngestSettings(ServiceSettings):
     dicom_tls_client_ca: Path | None = None  # PEM: only clients with a certificate of these are taken
     dicom_timeout: float = 60  # seconds without a byte on an association
 
+    mllp_host: str = "0.0.0.0"
+    mllp_port: int | None = None  # 2575 is usual; None: HL7 comes over HTTP only; 0: any free one
+    mllp_tls_port: int | None = None  # the same over TLS, with the certificates of DICOM over TLS
+    mllp_max_connections: int = Field(50, ge=1)
+    mllp_max_bytes: int = Field(1 << 20, ge=4096)  # of one message
+    mllp_timeout: float = 3600  # seconds without a whole message: interfaces keep their connections open
+    webhook_secrets_file: Path | None = None  # YAML: each site's Standard Webhooks secrets and public keys
+
     stow_timeout: float = 60  # seconds without a byte of a request's body
     max_upload_bytes: int = 64 << 30  # of one resumable upload
     upload_hours: float = Field(168, gt=0)  # without a byte, after which an unfinished upload is forgotten

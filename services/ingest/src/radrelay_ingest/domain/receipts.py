@@ -25,4 +25,4 @@ def begun(current: Receipt | None, sha256: str) -> Decision[Receipt] | None:
 
 
 def answered(current: Receipt | None, sha256: str, answer: dict[str, Any]) -> Decision[Receipt] | None:
-    return None if current and current.answer else Decision(Receipt(sha256=sha256, answer=answer))
+    return None if current and current.answer is not None else Decision(Receipt(sha256=sha256, answer=answer))

@@ -19,6 +19,7 @@ SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"
 # 1 to 16 printable characters without backslash, no space at either end (PS3.5 §6.2)
 AETitle = Annotated[str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]  # ISO 3166-1 or -2
+Facility = Annotated[str, StringConstraints(min_length=1, max_length=227)]  # HL7 2.5.1 §2.A.33
 
 
 class PublicKey(BaseModel):
@@ -49,7 +50,8 @@ class Site(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     jurisdiction: Jurisdiction
     ae_titles: tuple[AETitle, ...] = ()
-    networks: tuple[IPvAnyNetwork, ...] = ()  # from where its AE titles may call; none: from anywhere
+    networks: tuple[IPvAnyNetwork, ...] = ()  # from where its AE titles may call (none: from anywhere), and HL7 comes
+    hl7_facilities: tuple[Facility, ...] = ()  # as which its HL7 messages come over MLLP (MSH-4)
     quiet_seconds: float = Field(20, gt=0, le=86_400)
     stat_quiet_seconds: float = Field(5, gt=0, le=86_400)
     patience_seconds: float = Field(900, gt=0, le=604_800)
@@ -86,6 +88,12 @@ class Sites(Aggregate):
         """The site that calls itself so, from one of its networks; or None."""
         found = next((name for name, site in self.sites.items() if ae_title.strip() in site.ae_titles), None)
         return found if found and self.sites[found].may_call_from(address) else None
+
+    def sending_hl7(self, facility: str, address: str) -> SiteName | None:
+        """The one site whose HL7 messages come as this facility (MSH-4), from one of its networks; or None."""
+        found = [name for name, site in self.sites.items() if facility in site.hl7_facilities and site.networks]
+        found = [name for name in found if self.sites[name].may_call_from(address)]
+        return found[0] if len(found) == 1 else None
 
 
 def register(current: Sites | None, name: SiteName, site: Site) -> Decision[Sites] | None:
