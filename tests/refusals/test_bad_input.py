@@ -192,8 +192,9 @@ async def test_a_wrong_credential_is_told_what_to_send(relay: Relay, headers: di
 
 
 async def test_another_clinics_study_is_not_there_for_its_neighbour(relay: Relay) -> None:
-    order = await relay.order(replace(BRAIN, accession="ACC-MINE"))
-    assert (await relay.stow(PRAIRIE, encoded(replace(BRAIN, accession="ACC-MINE")))).status_code == 200
+    mine = replace(BRAIN, accession="ACC-MINE", patient_id="M-2")
+    order = await relay.order(mine)
+    assert (await relay.stow(PRAIRIE, encoded(mine))).status_code == 200
     await relay.hear(PRAIRIE, "report.finalized", "ACC-MINE")
     [study] = [each["study"] for each in await relay.ingested() if each["order"] == order]
     [delivery] = await relay.get(f"/webhooks/deliveries?study={study}")
