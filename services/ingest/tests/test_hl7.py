@@ -40,7 +40,6 @@ def test_a_head_ct_ordered_with_orm() -> None:
             scheduled="20261101100000",
             ordered="20261101092500",
             referring_physician="SMITH^JOHN^^DR",
-            visit=Identifier(value="VN123", issuer="HOSP_A"),
             patient=Patient(
                 ids=(Identifier(value="123456", issuer="HOSP_A"),), name="DOE^JANE^Q", birth_date="19800101", sex="F"
             ),
