@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 
 from radrelay_shared.adapters import checks
 from radrelay_shared.adapters.sqlite_file import Worker
-from radrelay_shared.adapters.sqlite_where import all_of, at, create, table
+from radrelay_shared.adapters.sqlite_where import all_of, at, create, literal, look, table
 from radrelay_shared.errors import Conflict, Full, Invalid, RadRelayError, Unreachable
-from radrelay_shared.ports import Document, Index, Message, Outgoing, State, Where
+from radrelay_shared.ports import Document, Index, Message, Outgoing, State, Where, Wildcard
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS {}
 """
 GET = "SELECT id, revision, state, seen FROM {} WHERE id = ?"
 FIND = "SELECT id, revision, state, seen FROM {} WHERE {} ORDER BY {} LIMIT ? OFFSET ?"
+AMONG, FEW = " AND id IN (SELECT value FROM json_each(?))", 1000
 COUNT = "SELECT COUNT(*) FROM {} WHERE {}"
 SEEN = "SELECT seen FROM {} WHERE id = ? AND revision = ?"
 INSERT = "INSERT INTO {} (revision, state, seen, id) VALUES (?, ?, ?, ?)"
@@ -73,12 +74,14 @@ class SqliteDocuments:
         self._queue: deque[tuple[Work[Any], Future[Any]]] = deque()
         self._writing, self._reading = Worker(path), Worker(path)
         self._writes, self._next_look = 0, FIRST_LOOK
+        self._indexed: set[tuple[str, str]] = set()  # collections and the paths that their indexes begin with
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
         def work(db: sqlite3.Connection) -> None:
             for index in indexes:
                 made(db, index.collection)
                 db.execute(create(index))
+                self._indexed.add((index.collection, index.paths[0]))
 
         await self._write(work)
 
@@ -131,10 +134,17 @@ class SqliteDocuments:
         order = ", ".join(f"{column} {way}" for column in ([at(sort)] if sort else []) + ["id"])
 
         def work(db: sqlite3.Connection) -> list[Document]:
-            query = FIND.format(made(db, collection), condition, order)
-            return [document(row) for row in db.execute(query, [*values, limit, offset])]
+            documents = made(db, collection)
+            few = [ids for each in self._looked_up(collection, where) if (ids := few_ids(db, documents, each))]
+            query = FIND.format(documents, condition + len(few) * AMONG, order)
+            return [document(row) for row in db.execute(query, [*values, *few, limit, offset])]
 
         return await self._read(work)
+
+    def _looked_up(self, collection: str, where: Sequence[Where]) -> list[Wildcard]:
+        """Conditions that an index serves only by being read from end to end."""
+        wild = [each for each in where if isinstance(each, Wildcard) and not literal(each.pattern)]
+        return [each for each in wild if (collection, each.path) in self._indexed]
 
     async def count(self, collection: str, where: Sequence[Where] = ()) -> int:
         condition, values = all_of(where)
@@ -258,6 +268,13 @@ def seen_so_far(db: sqlite3.Connection, documents: str, key: str, revision: int)
     if row is None:
         raise Conflict(f"{key} is no longer at revision {revision}")
     return tuple(json.loads(row[0]))
+
+
+def few_ids(db: sqlite3.Connection, documents: str, wildcard: Wildcard) -> str | None:
+    """The ids of all documents that may match, as JSON; None if they are many, for then a page is soon full."""
+    query, values = look(documents, wildcard)
+    found = [key for (key,) in db.execute(f"{query} LIMIT {FEW + 1}", values)]
+    return json.dumps(found) if len(found) <= FEW else None
 
 
 def document(row: tuple[str, int, str, str]) -> Document:

@@ -63,13 +63,29 @@ def clause(condition: Where) -> Clause:
         case Prefix(value=start):
             found = starting(value, kind, start)
         case Wildcard(pattern=pattern):
-            sql, values = starting(value, kind, pattern.replace("?", "*").split("*")[0])
-            found = f"{sql} AND {value} GLOB ?", [*values, pattern.replace("[", "[[]")]
+            start = literal(pattern)
+            sql, values = starting(value, kind, start) if start else (f"{kind} = 'text'", [])
+            found = f"{value} GLOB ? AND {sql}", [glob(pattern), *values]
         case Has(value=wanted):
             element = f"element.value = ? AND element.type IN {kinds(wanted)}"
             elements = f"json_each(state, {location(condition.path)}) AS element"
             found = f"{kind} = 'array' AND EXISTS (SELECT 1 FROM {elements} WHERE {element})", [wanted]  # noqa: S608  names
     return found
+
+
+def literal(pattern: str) -> str:
+    """What every text that matches begins with."""
+    return pattern.replace("?", "*").split("*")[0]
+
+
+def glob(pattern: str) -> str:
+    return pattern.replace("[", "[[]")
+
+
+def look(documents: str, wildcard: Wildcard) -> Clause:
+    """The ids of whatever may match, out of the path's index alone; for a pattern that begins with a wildcard."""
+    value = at(wildcard.path)
+    return f"SELECT id FROM {documents} WHERE {value} >= '' AND {value} GLOB ?", [glob(wildcard.pattern)]  # noqa: S608  names
 
 
 def kinds(value: Any) -> str:
