@@ -41,7 +41,7 @@ def order(priority: Priority = Priority.STAT, patient: str = "123456", name: str
     person = Patient(ids=(Identifier(value=patient),), name=name)
     request = Request(accession=Identifier(value="A1"), priority=priority, patient=person)
     placed = Order(order="or-a1", site="bozeman", jurisdiction="US-MT", content="c", request=request)
-    return Found(placed, Basis.ACCESSION)
+    return Found(placed, Basis.ACCESSION, CT_300.subject)
 
 
 def test_first_batch_of_a_ct_is_received_with_its_order_s_priority() -> None:

@@ -15,6 +15,7 @@ from radrelay_ingest.domain.orders import Order, match, unmatch
 from radrelay_ingest.domain.patients import Identifier
 from radrelay_ingest.domain.people import Person, remembered
 from radrelay_ingest.domain.studies import Arrival, Study, answer
+from radrelay_ingest.identities import rename
 from radrelay_shared.events import Key
 from radrelay_shared.ports import Eq
 
@@ -37,7 +38,16 @@ async def reconsider(context: IngestContext, key: Key) -> None:
         await remember(context, study.site, number, studies=(key,))
     found = await _find(context, study.site, study.study_instance_uid, study.received_at, study.subject)
     study = await context.store.change(Study, key, partial(answer, found=found)) or study
+    await _follow_merges(context, study)
     await tell_orders(context, study, await orders_beside(context, study))
+
+
+async def _follow_merges(context: IngestContext, study: Study) -> None:
+    """Images that still bear a retired ID are reported under the surviving one."""
+    patient = study.subject.patient
+    ids = await surviving(context, study.site, patient.ids)
+    if not study.held and ids[:1] != patient.ids[:1]:
+        await rename(context, study, patient.model_copy(update={"ids": ids}), "merged")
 
 
 async def tell_orders(context: IngestContext, study: Study, orders: Iterable[Order]) -> None:

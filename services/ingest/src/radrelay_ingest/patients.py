@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.orders import Order, Visit, of_patient, visited
 from radrelay_ingest.domain.patients import Identifier, Patient, contradictions
 from radrelay_ingest.domain.people import Merge, Person, remembered
-from radrelay_ingest.domain.reviews import Reason, called
+from radrelay_ingest.domain.reviews import Reason
 from radrelay_ingest.domain.studies import Study
+from radrelay_ingest.identities import rename
 from radrelay_ingest.matches import people, reconsider, remember
-from radrelay_shared.errors import Conflict
 
 
 async def update(context: IngestContext, site: str, patient: Patient) -> None:
@@ -69,24 +66,3 @@ def _surely(study: Study, patient: Patient) -> bool:
         return False
     named = patient.model_copy(update={"ids": ()})
     return study.order is not None or len(contradictions(study.subject.patient, named)) <= 1
-
-
-async def rename(context: IngestContext, study: Study, patient: Patient, reason: Reason) -> None:
-    """From now on reports on the study go back under what this says; nothing happens if the study says so already."""
-    if patient == study.subject.patient:
-        return
-    identity = await _kept(context, study, patient)
-    change = partial(called, patient=patient, identity=identity, reason=reason)
-    await context.store.change(Study, study.study, change)
-
-
-async def _kept(context: IngestContext, study: Study, patient: Patient) -> str:
-    """The patient among the originals, in the vault's words; the blob's key."""
-    number = patient.ids[0] if patient.ids else Identifier()
-    said = {"id": number.value, "issuer": number.issuer or number.universal}
-    said |= patient.model_dump(include={"name", "birth_date", "sex"})
-    content = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False).encode()
-    key = f"identities/{study.study}/{hashlib.sha256(content).hexdigest()}.json"
-    with suppress(Conflict):  # it is kept already
-        await context.originals.put(key, content, if_absent=True)
-    return key

@@ -9,8 +9,8 @@ from radrelay_ingest.domain import reviews
 from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.patients import Patient
 from radrelay_ingest.domain.studies import Study
-from radrelay_ingest.matches import orders_beside, tell_orders
-from radrelay_ingest.patients import rename
+from radrelay_ingest.identities import rename
+from radrelay_ingest.matches import orders_beside, reconsider, tell_orders
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.errors import NotFound
 from radrelay_shared.events import Key
@@ -46,6 +46,7 @@ async def release(context: IngestContext, study: Study, order: Order | None) -> 
     before = await orders_beside(context, study)
     released = await _decide(context, study, partial(reviews.release, order=order))
     await tell_orders(context, released, before)
+    await reconsider(context, study.study)
     return released
 
 

@@ -50,8 +50,11 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
+    """An order, why it is this one, and the images' words that it was found by."""
+
     order: Order
     basis: Basis
+    subject: Subject
 
 
 class Ambiguous:
@@ -73,7 +76,7 @@ def find(subject: Subject, study_instance_uid: str, received_at: datetime, order
         fitting = [order for order in orders if fits(order.request)]
         if fitting:
             best = _best(fitting, subject, at)
-            return Found(best[0], basis) if len(best) == 1 else Ambiguous()
+            return Found(best[0], basis, subject) if len(best) == 1 else Ambiguous()
     return None
 
 

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from radrelay_ingest.domain.completeness import Whole
 from radrelay_ingest.domain.matching import Ambiguous, Answered, Basis, Found, Subject, contradicted
 from radrelay_ingest.domain.orders import Order, Status
+from radrelay_ingest.domain.patients import Patient
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.events import Event, Key, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.ports import Index
@@ -152,10 +153,10 @@ def judged(study: Study, found: Answered) -> Study:
         case Found(order) if study.decided:
             fresh = {"priority": order.request.priority} if order.order == study.order else {}
             return study.model_copy(update=fresh)
-        case Found(order, basis) if study.order in (None, order.order) or _stronger(basis, study.basis):
-            if held := contradicted(order.request, study.subject):
+        case Found(order, basis, subject) if study.order in (None, order.order) or _stronger(basis, study.basis):
+            if held := contradicted(order.request, subject):
                 return study.model_copy(update={"held": held, "against": order.order})
-            return _notes_of(_answering(study, order, basis), order)
+            return _with_notes(_answering(study, order, basis), order, subject.patient)
         case None if not study.decided:
             return study.model_copy(update={"held": (), "against": None})
     return study
@@ -171,9 +172,9 @@ def _answering(study: Study, order: Order, basis: Basis) -> Study:
     return study.model_copy(update=fresh)
 
 
-def _notes_of(study: Study, order: Order) -> Study:
+def _with_notes(study: Study, order: Order, mine: Patient) -> Study:
     """What is odd about this match and holds nothing up."""
-    mine, theirs = study.subject.patient, order.request.patient
+    theirs = order.request.patient
     if mine.ids and theirs.ids and not mine.known_as(theirs):
         study = noted(study, OTHER_PATIENT_ID)
     if order.request.status is Status.CANCELLED:
