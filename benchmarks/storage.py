@@ -7,6 +7,7 @@ local disk. "First" and "cold" are for a process that has not seen the series; a
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
+    if shutil.which("wrk") is None:
+        parser.error("the load comes from wrk: apt-get install wrk")
     figures = Figures("storage")
     with tempfile.TemporaryDirectory(dir=".radrelay") as name:
         measure_radrelay(RadRelay(Path(name).absolute()), figures, runs)

@@ -17,7 +17,7 @@ from benchmarks.storage_input import CT_300, CT_1000, SIDE, Ct
 from benchmarks.storage_systems import BUCKET, Server
 from servers.seaweedfs import SeaweedFS
 
-FRAME_CLIENTS, FRAME_SECONDS = 4, 3
+FRAME_CLIENTS, FRAME_SECONDS = 4, 2
 GZIP = {"Accept-Encoding": "gzip"}
 AS_STORED = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 OCTETS = {"Accept": 'multipart/related; type="application/octet-stream"; transfer-syntax=*'}

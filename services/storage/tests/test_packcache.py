@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from radrelay_shared.events import StudyAnonymized
+from radrelay_shared.events import StudyAnonymized, StudyAssigned
 from radrelay_shared.packs import PackedInstance
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
@@ -26,6 +27,7 @@ from radrelay_storage.judging import Judge
 from radrelay_storage.main import SERVICE
 from radrelay_storage.packcache import PackCache
 
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 Pack = Callable[..., Awaitable[StudyAnonymized]]
 Image = Callable[..., Dataset]
 SLICE = "/dicom-web/studies/2.25.{0}/series/2.25.{0}.1/instances/2.25.{0}.1.{1}"
@@ -77,6 +79,24 @@ async def test_a_study_that_was_read_stays_readable_while_the_object_store_is_no
         await settled(runtime)
         object_of(tmp_path, 1).rename(tmp_path / "away")
         assert [await read(viewer, 1, number) for number in (1, 2)] == [200, 200]
+
+
+async def test_a_study_is_fetched_when_it_is_assigned_or_opened_before_its_pixels_are_asked_for(
+    pack: Pack, image: Image, tmp_path: Path
+) -> None:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as viewer:
+        for study in (1, 2, 3):
+            await store(runtime, pack, image, study)
+        facts = {"site": "clinic-a", "study": "st-1", "study_instance_uid": "2.25.1", "workitem": "2.25.9"}
+        offer = {"jurisdiction": "US-MT", "received_at": NOON, "until": NOON, "due_at": NOON, "reasons": ()}
+        await deliver(runtime, StudyAssigned(**facts, **offer, radiologist="dr-1"))
+        await viewer.get("/dicom-web/studies/2.25.2/metadata")
+        async with asyncio.timeout(10):
+            while len(cache_of(runtime).proven) < 2:
+                await asyncio.sleep(0.01)
+        for study, kept in ((1, True), (2, True), (3, False)):
+            object_of(tmp_path, study).unlink()
+            assert (await read(viewer, study, 1) == 200) is kept, study
 
 
 async def test_a_damaged_slice_is_refused_its_neighbour_served_and_once_restored_it_is_served_too(

@@ -273,6 +273,7 @@ READERS: dict[str, tuple[type[Event], ...]] = {
     "anonymize": (PatientChanged, StudyReceived, StudyUpdated),
     "storage": (
         StudyAnonymized,
+        StudyAssigned,
         StudyReceived,
         StudyUpdated,
         StudyQuarantined,

@@ -10,6 +10,7 @@ from radrelay_shared.service import Context
 from radrelay_storage.custody.checkpoints import Signer, signer
 from radrelay_storage.descriptions import Descriptions
 from radrelay_storage.domain import Series
+from radrelay_storage.prefetch import Prefetch
 from radrelay_storage.recent import Recent
 from radrelay_storage.settings import StorageSettings
 from radrelay_storage.shelf import Shelf
@@ -27,6 +28,7 @@ class StorageContext(Context[StorageSettings]):
     )  # by the caller's sites, study and series: until when, and what
     noted: Recent[tuple[Principal, str, str], bool] = field(default_factory=lambda: Recent(READINGS_NOTED))
     shelf: Shelf = field(init=False)  # the packs, opened
+    prefetch: Prefetch = field(init=False)  # before they are asked for
     descriptions: Descriptions = field(init=False)  # and what lies beside them
 
     signer: Signer | None = None  # of the custody ledger's checkpoints
@@ -37,6 +39,7 @@ class StorageContext(Context[StorageSettings]):
         self.signer = signer(key.get_secret_value()) if key else None
         self.workers = Workers(self.settings.decoders)
         self.shelf = Shelf(self.blobs, self.settings, self.workers)
+        self.prefetch = Prefetch(self.shelf)
         self.descriptions = Descriptions(self.blobs, self.settings, self.workers)
 
     async def close(self) -> None:

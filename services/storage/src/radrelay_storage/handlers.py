@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from radrelay_shared.events import Envelope, Event, StudyAnonymized
+from radrelay_shared.events import Envelope, Event, StudyAnonymized, StudyAssigned
 from radrelay_storage import domain
 from radrelay_storage.access import every_series
 from radrelay_storage.context import StorageContext
@@ -30,6 +30,11 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
     decide = partial(domain.store_study, stored=stored, instances=instances, event=event)
     await store.change(Study, event.study, decide, because=envelope)
     context.seen.forget()
+
+
+async def on_study_assigned(envelope: Envelope[StudyAssigned], context: StorageContext) -> None:
+    """Fetch the study's packs before its radiologist opens it."""
+    context.prefetch.expect(await every_series(envelope.data.study, context))
 
 
 async def on_hop(envelope: Envelope[Event], context: StorageContext) -> None:

@@ -113,9 +113,11 @@ class PackCache:
             del self.filling[copy.pack.fingerprint]
 
     async def _take_all(self, copy: Copy, source: Source) -> None:
-        """A piece is kept and judged while the next one comes."""
+        """A piece is kept and judged while the next one comes; a disk without room for all of it says so at once."""
         taking, offset = None, 0
         async with self.free:
+            if copy.pack.length:
+                await asyncio.to_thread(os.posix_fallocate, copy.descriptor, 0, copy.pack.length)
             async for piece in source:
                 if taking is not None:
                     copy.move(await taking)

@@ -110,6 +110,7 @@ async def instance_metadata(request: Request, instance: VisibleInstance, context
 
 async def metadata(found: Sequence[Series], request: Request, context: StorageContext) -> Response:
     """As stored, compressed, if the client takes it and it is one object; else put together as it goes."""
+    context.prefetch.expect(found)  # whoever opens a study asks for its metadata first
     media_type = json_type(request.headers.get("accept"))
     keys = [batch.metadata for each in found for batch in each.batches]
     tag = etag("metadata", keys)

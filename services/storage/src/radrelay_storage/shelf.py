@@ -171,6 +171,14 @@ class Shelf:
             table = await self.workers.compute(index_frames, file)
         return self.frame_tables.keep(located.packed.sha256, table, len(table))
 
+    async def copied_whole(self, series: Series) -> None:
+        """Return once every pack of the series has its copy on this disk, or will have none."""
+        packs = {each.series.pack: each for each in await self.instances(series)}  # its last instance, by pack
+        for last in packs.values():
+            copy = self.cache.copy(last.series)
+            if copy is not None:
+                await copy.reached(last.packed)
+
     def copied(self, located: Located) -> Copy | None:
         """The pack's copy on this disk, if the instance is in it by now."""
         copy = self.cache.copy(located.series)

@@ -22,5 +22,9 @@ async def sign_checkpoints(context: StorageContext) -> None:
     await keep_covering(context.store, context.signer, context.settings.custody_checkpoint_seconds)
 
 
+async def fetch_ahead(context: StorageContext) -> None:
+    await context.prefetch.run()
+
+
 AGGREGATES = (Study, Series, Link, Checkpoint)
-TASKS = (sign_checkpoints,)
+TASKS = (sign_checkpoints, fetch_ahead)
