@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from pynetdicom.sop_class import (
     ModalityPerformedProcedureStep,
+    ModalityWorklistInformationFind,
     StorageCommitmentPushModel,
     StorageCommitmentPushModelInstance,
 )
 
 from radrelay_ingest.context import IngestContext, Sender
-from radrelay_ingest.dicom import commitment, performed
+from radrelay_ingest.dicom import commitment, performed, worklist
 from radrelay_ingest.dicom.connection import Connection
 from radrelay_ingest.dicom.elements import Command, Request, event_report, response
 from radrelay_ingest.dicom.messages import (
@@ -32,6 +33,7 @@ from radrelay_shared.errors import RadRelayError
 log = logging.getLogger("radrelay.ingest")
 
 SERVICES: Mapping[tuple[int, str], Handler] = {
+    (Command.C_FIND_RQ, ModalityWorklistInformationFind): worklist.find,
     (Command.N_ACTION_RQ, StorageCommitmentPushModel): commitment.request,
     (Command.N_CREATE_RQ, ModalityPerformedProcedureStep): performed.create,
     (Command.N_SET_RQ, ModalityPerformedProcedureStep): performed.update,
@@ -75,7 +77,7 @@ class Conversation:
             yield from service(self.context, asked)
         except RadRelayError as error:
             log.warning("a request over DICOM is not met: %s", error.detail)
-            yield failure(error)
+            yield failure(asked.request, error)
         except Exception:
             log.exception("a request over DICOM is not met")
             yield Answer(PROCESSING_FAILURE, comment="an error inside RadRelay; ask again")

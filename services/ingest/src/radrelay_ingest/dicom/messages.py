@@ -11,18 +11,19 @@ from pydicom.uid import UID
 from pynetdicom.dsutils import decode, encode
 
 from radrelay_ingest.context import IngestContext, Sender
-from radrelay_ingest.dicom.elements import Request
+from radrelay_ingest.dicom.elements import NORMALIZED, Request
+from radrelay_ingest.statuses import failure_reason
 from radrelay_shared.errors import Forbidden, Invalid, NotFound, RadRelayError, TooLarge
 
 MAX_DATA_SET = 8 << 20  # bytes of one that is no instance
 SUCCESS, PENDING = 0x0000, 0xFF00
 PROCESSING_FAILURE, DUPLICATE_INSTANCE, UNRECOGNIZED_OPERATION = 0x0110, 0x0111, 0x0211
-STATUSES: tuple[tuple[type[RadRelayError], int], ...] = (  # PS3.7 §C
+STATUSES: tuple[tuple[type[RadRelayError], int], ...] = (  # of DIMSE-N (PS3.7 §C)
     (NotFound, 0x0112),  # no such object instance
     (Forbidden, 0x0124),  # not authorised
     (TooLarge, 0x0213),  # resource limitation
     (Invalid, 0x0106),  # invalid attribute value
-    (RadRelayError, 0x0110),  # processing failure
+    (RadRelayError, PROCESSING_FAILURE),  # processing failure
 )
 
 
@@ -69,15 +70,16 @@ class Report:
 Handler = Callable[[IngestContext, Asked], Iterator[Answer | Report]]  # in the association's own thread
 
 
-def failure(error: RadRelayError) -> Answer:
+def failure(request: Request, error: RadRelayError) -> Answer:
     """How an error of ours is answered."""
+    if not request.command & NORMALIZED:
+        return Answer(failure_reason(error), comment=error.detail)
     return Answer(next(code for kind, code in STATUSES if isinstance(error, kind)), comment=error.detail)
 
 
 def encoded(data_set: Dataset, transfer_syntax: str) -> bytes:
-    """As it goes out, in UTF-8, which every value is made for."""
+    """As it goes out, in the character set that it names."""
     syntax = UID(transfer_syntax)
-    data_set.SpecificCharacterSet = "ISO_IR 192"
     content: bytes | None = encode(data_set, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
     if content is None:
         raise Invalid("an answer cannot be encoded in the peer's transfer syntax")

@@ -75,6 +75,7 @@ class Order(Aggregate):
         Index("orders", ("site", "request.placer.value")),
         Index("orders", ("site", "request.filler.value")),
         Index("orders", ("site", "request.study_instance_uid")),
+        Index("orders", ("site", "request.status", "request.scheduled")),
     )
 
     order: Key
