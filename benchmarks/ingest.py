@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import shutil
 import socket
 import statistics
@@ -22,28 +21,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
-import pydicom
-from pydicom.data import get_testdata_file
-
+from benchmarks.ingest_input import HUGE, KINDS, Kind, make_files, make_huge, size_of
 from benchmarks.peers import CALLER, System, systems
 from benchmarks.yardsticks import fsyncs_per_second
 
 RESULTS = Path(__file__).parent / "results/ingest.json"
-SLICES, SIDE = 300, 512
 HEADER = 2048  # bytes, within which the copies of a slice may differ: the file meta information
-SENDER_LIMIT = 120  # seconds
+SENDER_LIMIT = 600  # seconds
 NODELAY = {"TCP_NODELAY": "1"}
 
-CASES = {"ct-300-1-association": 1, "ct-300-4-associations": 4}
-GOALS = {
-    ("ct-300-1-association", "orthanc"): 2.5,
-    ("ct-300-1-association", "dcmtk"): 0.6,
-    ("ct-300-4-associations", "orthanc"): 2.0,
-}
+ASSOCIATIONS = {1: "1-association", 4: "4-associations"}
+GOALS = {(1, "orthanc"): 2.5, (1, "dcmtk"): 0.6, (4, "orthanc"): 2.0}
+MEMORY_GOAL = 250  # MB, while four images of 2 GB arrive at once
 HIGHER_IS_BETTER = {"images_per_s": True, "mb_per_s": True, "peak_rss_mb": False}
 
 
@@ -56,26 +49,12 @@ class Run:
     peak_rss_mb: float
 
 
-def make_series(folder: Path) -> int:
-    """300 CT slices of 512 x 512 in explicit VR little endian, as one series; their size in bytes."""
-    draw = random.Random(1)
-    slice_ = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
-    slice_.Rows = slice_.Columns = SIDE
-    slice_.StudyInstanceUID, slice_.SeriesInstanceUID = "1.2.3.1", "1.2.3.1.1"
-    for number in range(SLICES):
-        slice_.SOPInstanceUID = slice_.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.1.1.{number}"
-        slice_.InstanceNumber, slice_.PixelData = str(number), draw.randbytes(2 * SIDE * SIDE)
-        file = BytesIO()
-        slice_.save_as(file)
-        (folder / f"{number:03d}.dcm").write_bytes(file.getvalue())
-    return sum(file.stat().st_size for file in folder.iterdir())
-
-
 # ── one run ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def measure(system: System, files: Sequence[Path], associations: int, size: int) -> Run:
+def measure(system: System, files: Sequence[Path], associations: int) -> Run:
     """Start the receiver in a fresh folder, send everything to it, and count what it kept."""
+    size = size_of(files)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with receiving(system, folder) as (process, port), Memory(process.pid) as memory:
@@ -173,19 +152,31 @@ def resident(pid: int) -> int:
 # ── all runs ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_all(compared: Sequence[System], runs: int) -> dict[tuple[str, str], list[Run]]:
+def run_all(kinds: Sequence[Kind], compared: Sequence[System], runs: int) -> dict[tuple[str, str], list[Run]]:
     """Each case and system, by turns, so that what else the machine does meets all of them."""
     found: dict[tuple[str, str], list[Run]] = {}
     with tempfile.TemporaryDirectory() as name:
-        size = make_series(Path(name))
-        files = sorted(Path(name).iterdir())
+        sent = {kind: make_files(kind, fresh(Path(name) / kind.name)) for kind in kinds}
         for turn in range(runs):
-            for case, associations in CASES.items():
-                for system in compared:
-                    done = measure(system, files, associations, size)
-                    found.setdefault((case, system.name), []).append(done)
-                    print(f"{turn + 1}/{runs} {case:22} {system.name:32} {done.images_per_s:6.0f} images/s", flush=True)
+            for (kind, files), number, system in product(sent.items(), ASSOCIATIONS, compared):
+                case = f"{kind.name}-{ASSOCIATIONS[number]}"
+                done = measure(system, files, number)
+                found.setdefault((case, system.name), []).append(done)
+                print(f"{turn + 1}/{runs} {case:24} {system.name:32} {done.images_per_s:6.1f} images/s", flush=True)
     return found
+
+
+def run_huge(system: System) -> dict[tuple[str, str], list[Run]]:
+    """Four images of 2 GB at once."""
+    with tempfile.TemporaryDirectory() as name:
+        done = measure(system, make_huge(Path(name)), 4)
+    print(f"{HUGE.name}, 4 at once: {done.mb_per_s:.0f} MB/s, at most {done.peak_rss_mb:.0f} MB in memory", flush=True)
+    return {(f"{HUGE.name}-{ASSOCIATIONS[4]}", system.name): [done]}
+
+
+def fresh(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def report(found: dict[tuple[str, str], list[Run]], command: str, fsyncs: float) -> dict[str, Any]:
@@ -197,6 +188,11 @@ def report(found: dict[tuple[str, str], list[Run]], command: str, fsyncs: float)
     ]
     ours = {(each["case"], each["metric"]): each["median"] for each in figures if each["system"] == "radrelay"}
     ratios = [ratio(each, ours[each["case"], each["metric"]]) for each in figures if each["system"] != "radrelay"]
+    ratios += [
+        {"case": case, "against": f"{MEMORY_GOAL} MB", "metric": metric, "value": round(MEMORY_GOAL / mb, 2), "goal": 1}
+        for (case, metric), mb in ours.items()
+        if case.startswith(HUGE.name) and metric == "peak_rss_mb"
+    ]
     return {
         "bench": "ingest",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -217,7 +213,8 @@ def figure(case: str, system: str, metric: str, values: list[float]) -> dict[str
 
 def ratio(peer: dict[str, Any], ours: float) -> dict[str, Any]:
     value = ours / peer["median"] if HIGHER_IS_BETTER[peer["metric"]] else peer["median"] / ours
-    goal = GOALS.get((peer["case"], peer["system"].split()[0])) if peer["metric"] == "images_per_s" else None
+    associations = next(number for number, name in ASSOCIATIONS.items() if peer["case"].endswith(name))
+    goal = GOALS.get((associations, peer["system"].split()[0])) if peer["metric"] == "images_per_s" else None
     found = {"case": peer["case"], "against": peer["system"], "metric": peer["metric"], "value": round(value, 2)}
     return found if goal is None else {**found, "goal": goal}
 
@@ -229,26 +226,36 @@ def show(document: dict[str, Any]) -> None:
     columns = ("case", "receiver", "images/s", "MB/s", "peak RSS, MB", "RadRelay is so many times as fast", "goal")
     print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for case, system in dict.fromkeys((case, system) for case, system, _ in medians):
-        values = " | ".join(f"{medians[case, system, metric]:.0f}" for metric in HIGHER_IS_BETTER)
+        values = " | ".join(f"{medians[case, system, metric]:.3g}" for metric in HIGHER_IS_BETTER)
         found = ratios.get((case, system), {})
         print(f"| {case} | {system} | {values} | {found.get('value', '')} | {found.get('goal', '')} |")
+
+
+def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The results now, and those of the cases before that were not run."""
+    cases = {each["case"] for each in now["figures"]}
+    kept = {part: [each for each in before[part] if each["case"] not in cases] for part in ("figures", "ratios")}
+    return now | {part: kept[part] + now[part] for part in kept}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="of each system and case (default: 5)")
-    parser.add_argument("--only", default="", help="systems whose names begin so; nothing is written then")
+    parser.add_argument("--kind", default="", help="kinds of images whose names begin so; the other results stay")
     options = parser.parse_args()
     for tool in ("dcmsend", "storescp"):
         if shutil.which(tool) is None:
             parser.error(f"{tool} is missing: apt-get install dcmtk")
-    compared = [system for system in systems() if system.name.startswith(options.only or system.name)]
+    compared = systems()
+    kinds = [kind for kind in KINDS if kind.name.startswith(options.kind)]
     with tempfile.TemporaryDirectory() as name:
         fsyncs = fsyncs_per_second(Path(name))
-    found = run_all(compared, options.runs)
-    if options.only:
-        return
+    found = run_all(kinds, compared, options.runs)
+    if HUGE.name.startswith(options.kind):
+        found |= run_huge(compared[0])
     document = report(found, "make bench-ingest", fsyncs)
+    if options.kind and RESULTS.exists():
+        document = merged(json.loads(RESULTS.read_text()), document)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     show(document)

@@ -16,8 +16,9 @@ from typing import Any
 
 import pynetdicom
 import yaml
-from pynetdicom import AE, evt, sop_class
+from pynetdicom import AE, evt
 
+from benchmarks.ingest_input import KINDS
 from radrelay_ingest.segments import instances_in
 from radrelay_shared.security import Role, new_api_key
 
@@ -114,7 +115,7 @@ def dcmtk(folder: Path, port: int) -> list[str]:
 
 
 def pynetdicom_storescp(folder: Path, port: int) -> list[str]:
-    return [sys.executable, __file__, str(folder), str(port)]
+    return [sys.executable, "-m", "benchmarks.peers", str(folder), str(port)]
 
 
 def serve_pynetdicom(folder: Path, port: int) -> None:
@@ -129,7 +130,8 @@ def serve_pynetdicom(folder: Path, port: int) -> None:
 
     listener = AE("PYNETDICOM")
     listener.maximum_pdu_size = MAX_PDU
-    listener.add_supported_context(sop_class.CTImageStorage)
+    for kind in KINDS:
+        listener.add_supported_context(kind.sop_class)
     listener.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_C_STORE, store)])
 
 
@@ -184,7 +186,13 @@ def systems() -> list[System]:
         found.append(System(f"orthanc {version}", orthanc, lambda _folder, _port: environment))
     version = first_line("storescp", "--version").split()[2].removeprefix("v")
     found.append(System(f"dcmtk storescp {version}, no fsync", dcmtk))
-    found.append(System(f"pynetdicom {pynetdicom.__version__}, fsync", pynetdicom_storescp))
+    found.append(
+        System(
+            f"pynetdicom {pynetdicom.__version__}, fsync",
+            pynetdicom_storescp,
+            lambda _folder, _port: {"PYTHONPATH": str(HERE.parent)},
+        )
+    )
     return found
 
 

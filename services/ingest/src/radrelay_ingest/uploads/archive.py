@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END
 from pathlib import Path
+from struct import error as StructError  # noqa: N812  it is a class
 from struct import unpack_from
 from typing import IO
 
@@ -90,8 +92,12 @@ def check_directory(path: Path) -> None:
 
 @contextmanager
 def damaged() -> Iterator[None]:
-    """What a zip's reader raises on damage is `Invalid`."""
+    """What a zip's reader raises on damage is `Invalid`; a place before the file's beginning is a sign of it, too."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, StructError) as error:
+        raise Invalid("the zip, or this file in it, is damaged") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
         raise Invalid("the zip, or this file in it, is damaged") from error

@@ -14,7 +14,7 @@ from radrelay_ingest.domain.uploads import Outcome, Upload
 from radrelay_ingest.uploads.archive import Entry, opened
 from radrelay_ingest.uploads.protocol import Busy
 from radrelay_ingest.uploads.receiving import exclusively, expiry
-from radrelay_shared.errors import Permanent
+from radrelay_shared.errors import NotFound, Permanent
 from radrelay_shared.events import Key
 from radrelay_shared.telemetry import PROPAGATOR
 
@@ -39,12 +39,13 @@ async def unpack(context: IngestContext) -> None:
 async def _look_after(context: IngestContext, upload: Upload, slots: asyncio.Semaphore) -> None:
     try:
         with exclusively(context, upload.id):
+            upload = await asyncio.to_thread(context.uploads.get, upload.id)  # another look may have ended since
             if upload.state == "unpacking":
                 async with slots:
                     await _unpack(context, upload)
             elif upload.expires_at <= context.clock():
                 await asyncio.to_thread(context.uploads.drop, upload)
-    except Busy:
+    except (Busy, NotFound):
         return
     except Exception as error:  # whatever it is, the upload stays and is tried again
         log.warning("an upload cannot be unpacked now; it stays and is tried again", exc_info=error)
