@@ -14,9 +14,10 @@ import logging
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import cast
 
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.packs import PackedSeries
@@ -31,7 +32,7 @@ PIECE = 1 << 20
 SIDE_BY_SIDE = 8  # packs that come; two pieces of each are in memory
 OPEN_FILES = 256
 
-Source = AsyncIterator[bytes]
+Source = AsyncGenerator[bytes]
 
 
 class PackCache:
@@ -84,7 +85,8 @@ class PackCache:
             part = path.with_suffix(f".{secrets.token_hex(4)}.part")
             copy = Copy(pack, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self.lengths[name] = pack.length
-            self._start(copy, part, self.blobs.stream(pack.pack, length=pack.length))
+            source = cast("Source", self.blobs.stream(pack.pack, length=pack.length))  # every adapter's is a generator
+            self._start(copy, part, source)
         else:
             return None
         return self.open.keep(name, copy)
@@ -115,10 +117,10 @@ class PackCache:
     async def _take_all(self, copy: Copy, source: Source) -> None:
         """A piece is kept and judged while the next one comes; a disk without room for all of it says so at once."""
         taking, offset = None, 0
-        async with self.free:
+        async with self.free, aclosing(source) as pieces:
             if copy.pack.length:
                 await asyncio.to_thread(os.posix_fallocate, copy.descriptor, 0, copy.pack.length)
-            async for piece in source:
+            async for piece in pieces:
                 if taking is not None:
                     copy.move(await taking)
                 taking = asyncio.create_task(asyncio.to_thread(copy.take, offset, piece))
