@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from radrelay_anonymize.domain.cases import Case
+from radrelay_anonymize.domain.pseudonyms import pseudonym
 from radrelay_anonymize.domain.seals import Keyring, seal
 from radrelay_anonymize.main import SERVICE
-from radrelay_anonymize.vault import Uids
+from radrelay_anonymize.vault import Called, Uids
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import StudyQuarantined
+from radrelay_shared.events import PatientChanged, StudyAnonymized, StudyQuarantined, wrap
 from radrelay_shared.ports import Eq
 from radrelay_shared.security import Role
 from radrelay_shared.testing import client, running
@@ -30,6 +33,7 @@ SECRETS: dict[str, Any] = {
     "vault_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 }
 OTHER_KEY = "IB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE="
+MORNING = datetime(2025, 3, 1, 8, 10, tzinfo=UTC)
 IDENTITY = (b"quillfeather", b"zenobia", b"zq-778812", b"zq778812", b"19510704", b"acc-5551942", b"marlowe", b"1.2.3.1")
 
 
@@ -154,6 +158,7 @@ async def test_a_new_key_takes_over_every_entry_and_the_old_one_is_needed_no_mor
     tmp_path: Path, bench: Bench, zenobia: File
 ) -> None:
     await bench.receive([zenobia()])
+    await call(bench, {"name": "Quillfeather^Zoe"})
     await bench.runtime.stop()
     both = secrets_with(f"{OTHER_KEY}\n{SECRETS['vault_key']}")
     async with (
@@ -166,7 +171,7 @@ async def test_a_new_key_takes_over_every_entry_and_the_old_one_is_needed_no_mor
         assert keys["current"] != bench.context.keys.current
     async with running(SERVICE, tmp_path, **secrets_with(OTHER_KEY)) as (runtime, downstream):
         answer = await type(bench)(runtime, downstream, tmp_path).identity("st-one")
-        assert answer.json()["patient"]["name"] == "Quillfeather^Zenobia"
+        assert answer.json()["patient"]["name"] == "Quillfeather^Zoe"
 
 
 def secrets_with(vault_key: str) -> dict[str, Any]:
@@ -187,6 +192,48 @@ async def test_what_is_purged_has_no_way_back(bench: Bench, zenobia: File, scope
     async with client(bench.runtime, Role.AUDITOR) as http:
         looks = (await http.get("/vault/audit", params={"study": "st-one"})).json()
     assert looks[0]["action"] == "purge"
+
+
+SURVIVOR = {"id": "MRN-9", "issuer": "BOZEMAN-MPI", "name": "Quillfeather^Zoe"}
+
+
+async def call(bench: Bench, patient: dict[str, str], at: datetime = MORNING) -> None:
+    """Ingest keeps what the clinic calls the patient now, and says so."""
+    key = f"identities/st-one/{len(patient)}-{at.minute}.json"
+    await bench.context.originals.put(key, json.dumps(patient).encode())
+    event = PatientChanged(site="bozeman", study="st-one", identity=key, reason="merged")
+    assert bench.runtime.bus is not None
+    await bench.runtime.bus.publish(wrap(event, service="test", at=at, sequence=1).message)
+    await bench.runtime.relay.idle()
+
+
+@pytest.mark.parametrize("images_first", [True, False])
+async def test_a_merged_patient_is_delivered_under_the_surviving_id(
+    bench: Bench, zenobia: File, *, images_first: bool
+) -> None:
+    if images_first:
+        await bench.receive([zenobia()])
+    await call(bench, SURVIVOR)
+    if not images_first:
+        await bench.receive([zenobia()])
+    await call(bench, {"id": "STALE"}, MORNING - timedelta(minutes=5))
+    told = (await bench.identity("st-one")).json()["patient"]
+    assert told == {**SURVIVOR, "birth_date": "19510704", "sex": "F"}
+    [copy] = bench.downstream.of(StudyAnonymized)
+    [instance] = await bench.released(copy)
+    assert instance.PatientID == pseudonym(b"tenant secret of these tests", "bozeman", "BOZEMAN-MPI", "ZQ-778812")
+
+
+async def test_a_purge_forgets_what_the_patient_was_called_since_and_hears_no_more_of_it(
+    bench: Bench, zenobia: File
+) -> None:
+    await bench.receive([zenobia()])
+    await call(bench, SURVIVOR)
+    async with client(bench.runtime, Role.OPERATOR) as http:
+        await http.post("/vault/purge", json={"study": "st-one", "scope": "study"})
+    await call(bench, SURVIVOR, MORNING + timedelta(minutes=5))
+    assert [each.sealed for each in await bench.context.store.find(Called)] == [""]
+    assert (await bench.identity("st-one")).status_code == 404
 
 
 async def test_late_instances_of_a_purged_study_go_nowhere(bench: Bench, zenobia: File) -> None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from hl7_messages import ORM, sent
 from radrelay_ingest.dicom.listener import tls_of
 from radrelay_ingest.settings import IngestSettings
 from radrelay_shared.errors import Invalid
@@ -181,3 +182,31 @@ async def test_an_ae_title_calls_from_its_sites_networks_only(
         async with door.as_(Role.OPERATOR) as operator:
             assert (await operator.put("/ingest/sites/bozeman", json=site)).is_success
         assert await echoed(door.context.dicom_port) is taken
+
+
+async def acknowledged(port: int, certificates: Certificates, pair: Pair | None) -> bytes:
+    """What comes back over TLS for an order; nothing if the connection is refused."""
+    tls = ssl.create_default_context(cafile=str(certificates.authority.certificate))
+    tls.check_hostname = False
+    if pair:
+        tls.load_cert_chain(pair.certificate, pair.key)
+    try:
+        async with asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+            writer.write(b"\x0b" + sent(ORM) + b"\x1c\r")
+            answer = await reader.read(4096)
+            writer.transport.abort()
+    except (ConnectionError, ssl.SSLError):
+        return b""
+    return answer
+
+
+async def test_hl7_over_tls_is_taken_from_clients_with_a_certificate_of_the_authority_only(
+    open_door: Door, certificates: Certificates
+) -> None:
+    settings = tls_settings(certificates, clients=True) | {"mllp_host": "127.0.0.1", "mllp_tls_port": 0}
+    async with open_door(**settings) as door:
+        port = door.context.mllp_tls_port
+        assert b"MSA|AR|MSG0001" in await acknowledged(port, certificates, certificates.scanner)  # of no site yet
+        assert await acknowledged(port, certificates, certificates.stranger) == b""
+        assert await acknowledged(port, certificates, None) == b""

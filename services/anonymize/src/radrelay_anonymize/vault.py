@@ -88,7 +88,10 @@ def identity_in(context: AnonymizeContext, case: Case) -> Identity:
 
 
 async def keep_called(context: AnonymizeContext, site: str, study: str, content: bytes, told_at: datetime) -> None:
-    """Remember what the patient is called now; an older word that comes later changes nothing."""
+    """Remember what the patient is called now, unless a later word is known or the study was purged."""
+    case = await context.store.read(Case, study)
+    if case is not None and case.purged:
+        return
     key = f"{study}.called"
     sealed = seal(context.keys, site, key, content)
     fresh = Called(id=key, study=study, site=site, sealed=sealed, key=key_of(sealed), told_at=told_at)
