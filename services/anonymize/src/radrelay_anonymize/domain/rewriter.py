@@ -26,13 +26,13 @@ SOP_CLASS, SOP_INSTANCE, TEXT_VALUE = 0x00080016, 0x00080018, 0x0040A160
 # What is made of the value. The other makers need not know it.
 ASKING = frozenset({Action.UID, Action.KEEP, Action.CLEAN, Action.CODE, Action.SHIFT, Action.AGE})
 
-REMEMBERED, LONGEST_REMEMBERED = 4096, 256  # elements of a study; bytes of a value, longer ones are views of the input
+REMEMBERED, LONGEST_REMEMBERED = 4096, 256  # elements of a study; bytes of one, longer ones are views of the input
 UNKNOWN = b""
 SHORTEST_UID_DOTS = 3  # see `words._DOTTED`: from here on a text may hold a UID
 
 Buffer = bytes | memoryview
 Parts = list[tuple[int, Buffer]]  # an element's tag, and its bytes or some of them
-Memory = dict[tuple[int, str, bytes, bytes], Buffer | None]
+Memory = dict[bytes, dict[bytes, bytes | None]]  # by character set and element
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _value(parts: Parts, tag: int) -> bytes:
 
 @functools.lru_cache(maxsize=16)
 def _memory(implicit: bool, context: Context) -> Memory:  # noqa: ARG001, FBT001  the arguments are the key
-    """What became of short values of a series: most come again in every instance."""
+    """What became of the short elements of a study."""
     return {}
 
 
@@ -104,16 +104,25 @@ class _Walk:
     def data_set(self, source: DataSet) -> Parts:
         """The elements that go out, in order."""
         parts: Parts = []
+        data, actions = self.data, self.actions
+        memory = self.memory.setdefault(source.charset, {})
         for element in source.elements:
-            tag, vr = element[:2]
-            action = self._private(source, tag, vr) if is_private(tag) else self.actions[tag]
+            tag, vr, at, _, end, items = element
+            action = self._private(source, tag, vr) if is_private(tag) else actions[tag]
             if action is Action.REMOVE or not is_of_kind(vr, tag):
                 continue
             if vr == "SQ":
-                items = element[5] if action is Action.RECURSE else ()
-                parts.append((tag, self._with(tag, vr, b"".join(map(self._item, items)))))
+                kept = items if action is Action.RECURSE else ()
+                parts.append((tag, self._with(tag, vr, b"".join(map(self._item, kept)))))
+            elif at < 0 or end - at > LONGEST_REMEMBERED:
+                parts += [(tag, buffer) for buffer in self._long(element, action, source.charset)]
             else:
-                self._add(parts, element, action, source.charset)
+                raw = data[at:end]
+                made = memory.get(raw, UNKNOWN)
+                if made is UNKNOWN:
+                    made = self._short(memory, raw, element, action, source.charset)
+                if made is not None:
+                    parts.append((tag, made))
         if any(tag == TEXT_VALUE for tag, _ in parts) and self._names_identity(source):
             parts = [(tag, self._dummied(source) if tag == TEXT_VALUE else buffer) for tag, buffer in parts]
         return parts
@@ -125,23 +134,18 @@ class _Walk:
     def _item(self, source: DataSet) -> bytes:
         return item(b"".join([buffer for _, buffer in self.data_set(source)]))
 
-    def _add(self, parts: Parts, element: Element, action: Action, charset: bytes) -> None:
-        """The element as it goes out, if it does."""
-        tag, vr, at, start, end, _ = element
-        if end - start > LONGEST_REMEMBERED or at < 0:
-            parts += [(tag, buffer) for buffer in self._long(element, action, charset)]
-            return
-        raw = self.data[start:end]
-        key = (tag, vr, raw, charset)
-        made = self.memory.get(key, UNKNOWN)
-        if made is UNKNOWN:
-            value = self._outgoing(tag, vr, raw, action, charset)
-            made = None if value is None else self.data[at:end] if value is raw else self._with(tag, vr, bytes(value))
-            has_uids = action in {Action.CLEAN, Action.CODE} and raw.count(b".") >= SHORTEST_UID_DOTS
-            if len(self.memory) < REMEMBERED and not has_uids:
-                self.memory[key] = made
-        if made is not None:
-            parts.append((tag, made))
+    def _short(
+        self, memory: dict[bytes, bytes | None], raw: bytes, element: Element, action: Action, charset: bytes
+    ) -> bytes | None:
+        """What becomes of an element, remembered by all its bytes: most come again in every instance."""
+        tag, vr, _, start, end, _ = element
+        value = self.data[start:end]
+        after = self._outgoing(tag, vr, value, action, charset)
+        made = None if after is None else raw if after is value else self._with(tag, vr, bytes(after))
+        has_uids = action in {Action.CLEAN, Action.CODE} and value.count(b".") >= SHORTEST_UID_DOTS
+        if len(memory) < REMEMBERED and not has_uids:
+            memory[raw] = made
+        return made
 
     def _long(self, element: Element, action: Action, charset: bytes) -> tuple[Buffer, ...]:
         """As it stands in the file, if it may; with a header of its own only where that said another VR."""

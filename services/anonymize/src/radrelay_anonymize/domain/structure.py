@@ -31,6 +31,7 @@ SHORT = frozenset({
 })  # fmt: skip
 LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 VRS = {vr.encode(): vr for vr in SHORT | LONG}
+PLAIN_VRS = {vr.encode(): vr for vr in SHORT}
 
 
 # One element: tag, VR, at, start, end, items. `data[start:end]` is its value; `data[at:end]` may be passed on as it is,
@@ -81,9 +82,24 @@ class Parser:
         return found
 
     def _fill(self, into: DataSet, at: int, limit: int, depth: int, *, delimited: bool) -> int:
-        """Add elements up to the limit, or to the item's delimiter; the position after that."""
-        before = -1
+        """Add elements up to the limit, or to the item's delimiter; the position after that.
+
+        Nearly all elements are plain: explicit, short, in order. What is not is left to `_head` and `_element`.
+        """
+        data, read, add = self.data, self.explicit_head, into.elements.append
+        explicit, plain_vrs, before = not into.implicit, PLAIN_VRS, -1
         while at < limit:
+            if explicit and at + 8 <= limit and self.left:
+                group, number, code, length = read(data, at)
+                vr, tag, end = plain_vrs.get(code), group << 16 | number, at + 8 + length
+                if vr is not None and before < tag and end <= limit and not (tag & ODD_GROUP or tag == CHARACTER_SET):
+                    before, self.left = tag, self.left - 1
+                    element: Element = (tag, vr, at, at + 8, end, ())
+                    add(element)
+                    at = end
+                    if kind := kind_of(tag, vr):
+                        self.named.append((kind, element, into.charset))
+                    continue
             head = self._head(at, limit, into.implicit)
             tag = head[0]
             if tag <= before or tag == ITEM_END:
@@ -92,7 +108,7 @@ class Parser:
                 self.odd = True
             before = tag
             element, at = self._element(at, head, limit, into, depth)
-            into.elements.append(element)
+            add(element)
             if kind := kind_of(tag, element[1]):
                 self.named.append((kind, element, into.charset))
         if delimited:
