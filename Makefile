@@ -55,7 +55,7 @@ bench-flow: $(STAMP) servers  ## studies per second through seven processes
 bench-ingest: $(STAMP) servers  ## images per second over C-STORE, beside Orthanc, dcmtk and pynetdicom
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.ingest
 
-bench-anonymize: $(STAMP)  ## de-identified files per second and leaks, beside four other tools
+bench-anonymize: $(STAMP)  ## de-identified files per second and leaks, beside six other tools
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.anonymize
 
 bench-storage: $(STAMP)  ## seconds to read and find studies over DICOMweb, beside Orthanc

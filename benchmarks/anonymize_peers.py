@@ -51,11 +51,48 @@ def deid() -> One:
     return one
 
 
+def dcmanon() -> One:
+    anonymizer = import_module("dcmanon").Anonymizer()
+    return lambda source, target: target.write_bytes(anonymizer.anonymize(str(source)))
+
+
+# It has no rules of its own; these are the identifiers that its documentation's examples name.
+FLYWHEEL_PROFILE = """
+version: 1
+name: bench
+dicom:
+  date-increment: -70
+  remove-private-tags: true
+  recurse-sequence: true
+  fields:
+    - {name: PatientName, replace-with: REDACTED}
+    - {name: PatientID, replace-with: REDACTED}
+    - {name: PatientBirthDate, remove: true}
+    - {name: AccessionNumber, remove: true}
+    - {name: StudyInstanceUID, hashuid: true}
+    - {name: SeriesInstanceUID, hashuid: true}
+    - {name: SOPInstanceUID, hashuid: true}
+"""
+
+
+def fw_file_rs() -> One:
+    """The header only; what follows it is spliced."""
+    context = import_module("fw_file_rs.dcm").Context().deid_profile(FLYWHEEL_PROFILE)
+
+    def one(source: Path, target: Path) -> None:
+        header = context.read_until_pixels(str(source))
+        target.write_bytes(context.deid_header(header) + source.read_bytes()[len(header) :])
+
+    return one
+
+
 PEERS: dict[str, Callable[[], One]] = {
     "read+write": untouched,
     "dicognito": dicognito,
     "dicom-anonymizer": dicom_anonymizer,
     "deid": deid,
+    "dcmanon": dcmanon,
+    "fw-file-rs": fw_file_rs,
 }
 
 
