@@ -84,16 +84,7 @@ class Senders:
 
     async def associations(self, content: bytes) -> int:
         """The type of the last PDU that came back; 0 for none."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.door.context.dicom_port)
-        heard, last = b"", 0
-        try:
-            writer.write(content)
-            writer.write_eof()
-            heard = await reader.read()
-        except ConnectionError:
-            pass
-        finally:
-            writer.transport.abort()
+        heard, last = await heard_from(self.door.context.dicom_port, content), 0
         while len(heard) >= 6:
             last, heard = heard[0], heard[6 + int.from_bytes(heard[2:6], "big") :]
         return last
@@ -133,8 +124,28 @@ class Senders:
     async def orders(self, content: bytes) -> int:
         return await self._post("/ingest/fhir/ServiceRequest", content, {"Content-Type": "application/fhir+json"})
 
+    async def hl7(self, content: bytes) -> int:
+        return await self._post("/ingest/hl7", content, {"Content-Type": "application/hl7-v2; charset=utf-8"})
+
+    async def mllp(self, content: bytes) -> int:
+        """How many acknowledgements came back."""
+        return (await heard_from(self.door.context.mllp_port, content)).count(b"\rMSA|")
+
     async def _post(self, path: str, content: bytes, headers: dict[str, str]) -> int:
         return int((await self.machine.post(path, content=content, headers=headers)).status_code)
+
+
+async def heard_from(port: int, said: bytes) -> bytes:
+    """All that is answered until the other side closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(said)
+        writer.write_eof()
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()
 
 
 def is_dicom(content: bytes) -> bool:
@@ -148,12 +159,14 @@ def is_dicom(content: bytes) -> bool:
 
 
 KINDS = {  # their share of the inputs, and what may be answered
-    "associations": (0.3, {0, 2, 3, 4, 6, 7}),
-    "files": (0.3, {200, 409}),
+    "associations": (0.25, {0, 2, 3, 4, 6, 7}),
+    "files": (0.25, {200, 409}),
     "multiparts": (0.2, {200, 202, 400, 409}),
     "uploads": (0.05, {201}),
     "manifests": (0.05, {401, 403, 422}),
     "orders": (0.1, {202, 400, 422}),
+    "hl7": (0.05, {200, 400, 422}),
+    "mllp": (0.05, set(range(8))),
 }
 
 
@@ -193,7 +206,8 @@ async def test_what_comes_in_spoilt_is_refused_or_taken_and_leaves_nothing(
     share, allowed = KINDS[kind]
     answers: Counter[int] = Counter()
     limits = {"dicom_max_associations": 100, "dicom_max_associations_per_peer": 100}
-    async with open_door(quiet=3600, **limits) as door, door.as_(Role.SITE, "bozeman") as machine:
+    mllp = {"mllp_host": "127.0.0.1", "mllp_port": 0}
+    async with open_door(quiet=3600, **limits, **mllp) as door, door.as_(Role.SITE, "bozeman") as machine:
         send: Callable[[bytes], Awaitable[int]] = getattr(Senders(door, machine), kind)
         before: tuple[int, int] | None = None
         for contents in inputs(kind, int(INPUTS * share)):
