@@ -137,8 +137,17 @@ def step(number: int, status: str, *images: str) -> Step:
         ([step(1, "COMPLETED", "a", "b")], (2, True)),
         ([step(1, "COMPLETED", "a"), step(2, "IN PROGRESS")], (1, False)),
         ([step(1, "COMPLETED", "a"), step(2, "DISCONTINUED", "a", "b")], (2, True)),
+        ([step(1, "COMPLETED")], None),
+        ([step(1, "COMPLETED"), step(2, "IN PROGRESS")], (0, False)),
     ],
-    ids=["no step", "one step", "a second step goes on", "a second step was broken off"],
+    ids=[
+        "no step",
+        "one step",
+        "a second step goes on",
+        "a second step was broken off",
+        "a modality that never names its images says nothing of them",
+        "but its second step goes on",
+    ],
 )
 def test_an_examination_has_ended_once_all_its_steps_have(steps: list[Step], expected: tuple[int, bool] | None) -> None:
     claim = performed(steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -132,6 +133,38 @@ async def test_same_sop_uid_with_other_bytes_is_kept_aside_and_flagged(open_door
         manifest = await read_manifest(door.context.originals, received.manifest)
         [instance] = manifest.series[0].instances
         assert await read_instance(door.context.originals, manifest.series[0], instance) == first
+        async with door.as_(Role.ASSISTANT, "bozeman") as assistant:
+            [conflict] = (await assistant.get(f"/ingest/reviews/{received.study}")).json()["conflicts"]
+        assert (conflict["first"], conflict["other"]) == (sha256(first), sha256(other))
+        assert (conflict["sop_instance_uid"], conflict["kept_as"]) == ("1.2.3.1.1.1", kept[0])
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+async def test_the_same_slice_again_is_acknowledged_and_counted_and_the_same_conflict_is_told_once(
+    open_door: Door, ct_slice: Slice
+) -> None:
+    first, other = ct_slice(), ct_slice(PatientName="OTHER^ONE")
+    async with open_door(quiet=0.5) as door:
+        await stow(door, "bozeman", first, first, other)
+        [received] = await door.told(StudyReceived)
+        for _ in range(2):
+            await stow(door, "bozeman", first, other)
+            assert (await sealed_study(door, received.study))["state"] == "sealed"
+        study = await sealed_study(door, received.study)
+        assert (study["instances"], study["conflicts"], study["repeats"]) == (1, 1, 1 + 2 + 2)
+        assert len(door.seen.of(StudyQuarantined)) == 1
+
+
+async def sealed_study(door: Any, study: str) -> Any:
+    """Ingest's answer about the study, once nothing of it is in the spool."""
+    async with asyncio.timeout(10):
+        while study in door.context.spool.waiting() or study in door.context.spool.claimed():
+            await asyncio.sleep(0.01)
+    async with door.as_(Role.SITE, "bozeman") as machine:
+        return (await machine.get(f"/ingest/studies/{study}")).json()
 
 
 async def test_a_restart_in_the_middle_of_a_study_loses_nothing(open_door: Door, ct_slice: Slice) -> None:

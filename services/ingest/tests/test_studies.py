@@ -13,7 +13,7 @@ from radrelay_ingest.domain.matching import Basis, Found, Subject
 from radrelay_ingest.domain.orders import Order, Request
 from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.sites import Site, Sites, register
-from radrelay_ingest.domain.studies import Arrival, Harvest, Study, answer, seal
+from radrelay_ingest.domain.studies import Arrival, Conflict, Harvest, Study, answer, seal
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import Priority, StudyQuarantined, StudyReceived, StudyUpdated
 
@@ -32,7 +32,8 @@ CT_300 = Harvest(
     size=158_000_000,
     modalities=("CT",),
     subject=Subject(patient=Patient(ids=(Identifier(value="123456"),), name="DOE^JANE")),
-    conflicts=0,
+    conflicts=(),
+    repeats=0,
     whole=Whole(),
 )
 
@@ -94,12 +95,17 @@ def test_a_whole_study_sent_again_unchanged_says_nothing() -> None:
 
 
 def test_same_sop_uid_with_other_bytes_is_kept_aside_and_flagged() -> None:
-    sealed = seal(None, ARRIVAL, replace(CT_300, conflicts=3), None)
+    conflicts = tuple(
+        Conflict(sop_instance_uid=f"1.2.{each}", first="f", other="o", kept_as=f"conflicts/{each}", arrived_at=NOON)
+        for each in range(3)
+    )
+    sealed = seal(None, ARRIVAL, replace(CT_300, conflicts=conflicts), None)
     assert sealed is not None
     kinds = [type(event) for event in sealed.events]
     assert kinds == [StudyReceived, StudyQuarantined]
     assert sealed.events[1].model_dump()["reasons"] == ("sop-instance-conflict:3",)
     assert sealed.state.notes == ("sop-instance-conflict",)
+    assert sealed.state.conflicts == conflicts
 
 
 def test_images_of_another_patient_than_the_order_s_are_held_back_and_the_clinic_hears_of_it() -> None:

@@ -121,6 +121,8 @@ def _fresh(study: Key, site: str) -> dict[str, Any]:
         "state": "receiving",
         "batches": 0,
         "instances": 0,
+        "repeats": 0,
+        "conflicts": 0,
         "order": None,
         "notes": [],
     }
@@ -133,6 +135,8 @@ def _known(study: Study, under_way: dict[Key, str]) -> dict[str, Any]:
         "state": "receiving" if study.study in under_way else "sealed",
         "batches": len(study.batches),
         "instances": sum(batch.instances for batch in study.batches),
+        "repeats": study.repeats,
+        "conflicts": len(study.conflicts),
         "order": study.order,
         "notes": list(study.notes),
     }

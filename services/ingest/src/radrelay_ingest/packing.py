@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Whole
-from radrelay_ingest.domain.studies import Arrival, Harvest, Head, Study
+from radrelay_ingest.domain.studies import Arrival, Conflict, Harvest, Head, Study
 from radrelay_ingest.domain.vocabulary import modality
 from radrelay_ingest.instance import read_head
 from radrelay_ingest.segments import Spooled
@@ -47,12 +47,12 @@ async def bring_in(
     batch = study.next_batch if study else 1
     known = await sealed_before(context.originals, study)
     instances = await asyncio.to_thread(lambda: [opened(file) for file in files])
-    new, conflicts = sift(instances, known)
+    kept_aside = {each.other for each in study.conflicts} if study else set()
+    new, conflicts = sift([each for each in instances if each.file.sha256 not in kept_aside], known)
     manifest = await pack(context.originals, arrival, batch, new)
     if new:
         await write_manifest(context.originals, manifest_key(arrival.study, batch), manifest)
-    for each in conflicts:
-        await set_aside(context.originals, arrival, each)
+    aside = [await set_aside(context.originals, arrival, each, first) for each, first in conflicts]
     return Harvest(
         jurisdiction=context.site(arrival.site).jurisdiction,
         completed_at=context.clock(),
@@ -63,7 +63,8 @@ async def bring_in(
         size=manifest.total_bytes,
         modalities=tuple(sorted({modality(each.head.modality) for each in new if each.head.modality})),
         subject=await asyncio.to_thread(lambda: subject_of([each.file for each in first_of_each_series(new)])),
-        conflicts=len(conflicts),
+        conflicts=tuple(aside),
+        repeats=len(instances) - len(new) - len(conflicts) + context.spool.came_again(arrival.study),
         whole=whole,
     )
 
@@ -80,8 +81,11 @@ async def sealed_before(originals: Blobs, study: Study | None) -> dict[str, str]
     return {instance.sop_instance_uid: instance.sha256 for instance in packed}
 
 
-def sift(instances: Sequence[Instance], known: Mapping[str, str]) -> tuple[list[Instance], list[Instance]]:
-    """Those to seal, and those whose SOP Instance UID came before with other bytes; what is known is neither."""
+def sift(instances: Sequence[Instance], known: Mapping[str, str]) -> tuple[list[Instance], list[tuple[Instance, str]]]:
+    """Those to seal, and those whose SOP Instance UID came before with other bytes, whose SHA-256 stands beside them.
+
+    What is known is neither.
+    """
     first, new, conflicts = dict(known), [], []
     for each in instances:
         uid, sha256 = each.head.sop_instance_uid, each.file.sha256
@@ -89,7 +93,7 @@ def sift(instances: Sequence[Instance], known: Mapping[str, str]) -> tuple[list[
             first[uid] = sha256
             new.append(each)
         elif first[uid] != sha256:
-            conflicts.append(each)
+            conflicts.append((each, first[uid]))
     return new, conflicts
 
 
@@ -127,8 +131,15 @@ async def parts(members: Sequence[Instance]) -> AsyncIterator[PackPart]:
         yield PackPart(head.sop_instance_uid, head.sop_class_uid, head.transfer_syntax_uid, each.file.pieces())
 
 
-async def set_aside(originals: Blobs, arrival: Arrival, instance: Instance) -> None:
+async def set_aside(originals: Blobs, arrival: Arrival, instance: Instance, first: str) -> Conflict:
     """Keep it among the originals, for a person to look at."""
     sop = hashlib.sha256(instance.head.sop_instance_uid.encode()).hexdigest()[:UID_HASH]
     key = f"conflicts/{arrival.study}/{sop}-{instance.file.sha256}.dcm"
     await write_pack(originals, key, parts([instance]))
+    return Conflict(
+        sop_instance_uid=instance.head.sop_instance_uid,
+        first=first,
+        other=instance.file.sha256,
+        kept_as=key,
+        arrived_at=instance.file.arrived_at,
+    )

@@ -62,8 +62,9 @@ async def look(study: StudyKey, context: IngestDep, caller: Assistant, response:
     await record(context.store, caller, "look", study, "review")
     response.headers["Cache-Control"] = "no-store"
     orders = await orders_beside(context, found)
+    conflicts = [each.model_dump(mode="json") for each in found.conflicts]
     images = found.subject.model_dump() | {"study_instance_uid": found.study_instance_uid}
-    return _summary(found) | {"images": images, "orders": [_beside(order) for order in orders]}
+    return _summary(found) | {"images": images, "orders": [_beside(order) for order in orders], "conflicts": conflicts}
 
 
 @router.post("/{study}")

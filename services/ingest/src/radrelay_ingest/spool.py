@@ -37,15 +37,19 @@ class Batch:
     last: datetime  # when the latest one came
     instances: dict[str, Spooled] = field(default_factory=dict)  # by SHA-256: the same one twice is one
     coming: int = 0  # instances on their way to stable storage
+    again: int = 0  # so many were there already when they came
 
     @property
     def mark(self) -> bytes:
         return hashlib.sha256(self.arrival.id.encode()).digest()[:16]
 
     def add(self, instance: Spooled, when: datetime) -> bool:
-        """False if it is there already."""
+        """False, and counted, if it is there already."""
         self.last = max(self.last, when)
-        return self.instances.setdefault(instance.sha256, instance) is instance
+        new = instance.sha256 not in self.instances
+        self.instances.setdefault(instance.sha256, instance)
+        self.again += not new
+        return new
 
 
 class Spool:
@@ -103,7 +107,7 @@ class Spool:
             known = batch.instances.get(digest.hex())
             instance = known or incoming.segment.add(incoming.size, digest, batch.mark)
             with self.changing:
-                return batch.add(instance, datetime.now(UTC) if known else instance.arrived_at) and not known
+                return batch.add(instance, datetime.now(UTC) if known else instance.arrived_at)
         finally:
             with self.changing:
                 batch.coming -= 1
@@ -156,6 +160,11 @@ class Spool:
             found = self.closed.get(study) or self.opened.get(study)
             instances = list(found.instances.values()) if found else []
         return sorted(instances, key=lambda each: (each.arrived, each.sha256))
+
+    def came_again(self, study: Key) -> int:
+        """How many instances of the claimed batch came more than once, since the start of the process at least."""
+        with self.changing:
+            return self.closed[study].again
 
     def drop(self, study: Key) -> None:
         """Forget a claimed batch: it is sealed elsewhere."""

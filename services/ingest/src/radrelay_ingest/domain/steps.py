@@ -56,9 +56,9 @@ def changed(current: Step | None, status: StepStatus | None, images: tuple[str, 
 
 
 def performed(steps: Sequence[Step]) -> Claim | None:
-    """All images of all steps; the examination has ended once every step has."""
-    if not steps:
-        return None
+    """All images of all steps; the examination has ended once every step has. Nothing if it names none then."""
     images = frozenset(image for step in steps for image in step.images)
     ended = all(step.status != GOES_ON for step in steps)
+    if ended and not images:  # modalities that report no images, or a step that was broken off before any
+        return None
     return Claim(Basis.PERFORMED_STEPS, len(images), images, ended=ended)

@@ -11,7 +11,7 @@ from radrelay_ingest.domain.completeness import Whole
 from radrelay_ingest.domain.matching import Ambiguous, Answered, Basis, Found, Subject, contradicted
 from radrelay_ingest.domain.orders import Order, Status
 from radrelay_ingest.domain.patients import Patient
-from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.aggregate import Aggregate, Decision, Part
 from radrelay_shared.events import Event, Key, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.ports import Index
 
@@ -20,6 +20,7 @@ SAME_UID_OTHER_BYTES = "sop-instance-conflict"
 OTHER_PATIENT_ID = "order-patient-id-differs"
 AMBIGUOUS = "order-ambiguous"
 ORDER_CANCELLED = "order-cancelled"
+MOST_CONFLICTS = 1000  # listed one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,16 @@ class Batch(BaseModel):
     whole: Whole = Whole()  # the verdict under which it was sealed
 
 
+class Conflict(Part):
+    """An instance whose SOP Instance UID came before with other bytes: the first one goes on, both are kept."""
+
+    sop_instance_uid: str
+    first: str  # SHA-256 of the one that goes on
+    other: str  # and of this one,
+    kept_as: str  # which lies among the originals under this key
+    arrived_at: AwareDatetime
+
+
 @dataclass(frozen=True, slots=True)
 class Harvest:
     """What sealing found in the spool: new instances under a manifest, and those in conflict with earlier ones."""
@@ -80,7 +91,8 @@ class Harvest:
     size: int
     modalities: tuple[str, ...]
     subject: Subject
-    conflicts: int
+    conflicts: tuple[Conflict, ...]
+    repeats: int  # instances that were here already, byte for byte
     whole: Whole
 
 
@@ -114,6 +126,8 @@ class Study(Aggregate):
     review: bool = False  # a person should look
     identity: str = ""  # blob of what its patient is called now, if that is not what the images say
     batches: tuple[Batch, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()  # the first `MOST_CONFLICTS`
+    repeats: int = 0  # so often an instance came that was here already, byte for byte
     announced: int = 0  # so many batches went on
     sealed: str = ""  # the arrival sealed last
 
@@ -128,13 +142,26 @@ def seal(current: Study | None, arrival: Arrival, harvest: Harvest, found: Answe
     if study.sealed == arrival.id:
         return None
     before = study
-    study = study.model_copy(update={"sealed": arrival.id, "subject": study.subject.merged(harvest.subject)})
+    study = _grown(study, arrival, harvest)
     study = judged(study, found)
     if harvest.instances:
         study = study.model_copy(update={"batches": (*study.batches, _batch(harvest))})
     if harvest.conflicts:
         study = noted(study, SAME_UID_OTHER_BYTES, again=True)
-    return told(study, before, conflicts=harvest.conflicts)
+    return told(study, before, conflicts=len(harvest.conflicts))
+
+
+def _grown(study: Study, arrival: Arrival, harvest: Harvest) -> Study:
+    known = {each.kept_as for each in study.conflicts}
+    fresh = [each for each in harvest.conflicts if each.kept_as not in known]
+    return study.model_copy(
+        update={
+            "sealed": arrival.id,
+            "subject": study.subject.merged(harvest.subject),
+            "conflicts": (*study.conflicts, *fresh)[:MOST_CONFLICTS],
+            "repeats": study.repeats + harvest.repeats,
+        }
+    )
 
 
 def answer(current: Study | None, found: Answered) -> Decision[Study] | None:
