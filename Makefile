@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV     := .uv/bin/uv
 BIN    := .venv/bin
 STAMP  := .venv/.synced
-APT    := rabbitmq-server dcmtk
+APT    := rabbitmq-server dcmtk orthanc
 
 .PHONY: demo up test check fix servers docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-storage clean
 .DEFAULT_GOAL := demo

@@ -103,18 +103,18 @@ def over_tls(certificates: Certificates, pair: Pair | None) -> list[object]:
     return ["+tls", pair.key, pair.certificate, *trusted] if pair else ["+tla", *trusted]
 
 
-@pytest.mark.parametrize("tool", ["echoscu", "storescu"])
+@pytest.mark.parametrize("tool", ["echoscu", "storescu", "findscu"])
 async def test_dcmtk_is_served_over_tls_without_a_certificate_of_its_own(
     open_door: Door, certificates: Certificates, ct_slice: Slice, tmp_path: Path, tool: str
 ) -> None:
     (tmp_path / "1.dcm").write_bytes(ct_slice())
-    files = [tmp_path / "1.dcm"] if tool == "storescu" else []
+    more: dict[str, list[object]] = {"storescu": [tmp_path / "1.dcm"], "findscu": ["-W", "-k", "PatientName"]}
     async with open_door(**tls_settings(certificates, clients=False)) as door:
         port = door.context.dicom_tls_port
         tls = over_tls(certificates, None)
-        code, output = await dcmtk(tool, *tls, "-aet", "BOZEMAN", "127.0.0.1", port, *files)
+        code, output = await dcmtk(tool, *tls, "-aet", "BOZEMAN", "127.0.0.1", port, *more.get(tool, []))
         assert code == 0, output
-        if files:
+        if tool == "storescu":
             assert (await door.told(StudyReceived))[0].site == "bozeman"
 
 
