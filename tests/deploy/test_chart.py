@@ -270,6 +270,8 @@ def test_the_ingress_leads_to_every_service_but_the_vault(manifests: list[Manife
     assert routes == {
         "/ingest": "ingest",
         "/custody": "storage",
+        "/holds": "storage",
+        "/purges": "storage",
         "/dicom-web": "storage",
         "/triage": "triage",
         "/radiologists": "assignment",

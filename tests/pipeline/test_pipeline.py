@@ -256,6 +256,28 @@ async def test_the_custody_of_a_study_is_proven_from_receipt_to_delivery(day: Da
     assert (looked >= len(SAMPLES), broken) == (True, None)
 
 
+async def test_two_operators_purge_a_study_everywhere_and_the_proof_stays(day: Day) -> None:
+    """Held first, it cannot go; then copies, originals and identity go, and its chain of custody still holds."""
+    key, uid = (await day.study(CR_SPINE))["study"], await day.uid(CR_SPINE)
+    ana, ben = (day.relay.client(name, Role.OPERATOR) for name in ("ana", "ben"))
+    await ana.call("POST", f"/purges/{key}", json={"reason": "patient-request"})
+    await ben.call("PUT", f"/holds/{key}/case-1")
+    with pytest.raises(Problem, match="legal hold"):
+        await ben.call("POST", f"/purges/{key}/approve")
+    await ben.call("DELETE", f"/holds/{key}/case-1")
+    await ben.call("POST", f"/purges/{key}/approve")
+    assert await status_of(day, uid, "sagebrush") == 410
+    await until("everyone deleted", lambda: is_deleted(day, key))
+    _, broken = await first_broken(day.operator, key)
+    assert broken is None
+
+
+async def is_deleted(day: Day, key: str) -> bool:
+    chain = await day.operator.call("GET", f"/custody/{key}")
+    deleted = {entry["facts"]["what"] for entry in chain["entries"] if entry["kind"] == "deleted"}
+    return deleted == {"copies", "originals", "identity"}
+
+
 async def test_nothing_was_given_up(day: Day) -> None:
     """After all that, no service has a dead letter."""
     letters = {

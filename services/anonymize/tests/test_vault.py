@@ -19,10 +19,17 @@ from radrelay_anonymize.domain.seals import Keyring, seal
 from radrelay_anonymize.main import SERVICE
 from radrelay_anonymize.vault import Called, Uids
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import PatientChanged, StudyAnonymized, StudyQuarantined, wrap
+from radrelay_shared.events import (
+    PatientChanged,
+    StudyAnonymized,
+    StudyErased,
+    StudyPurged,
+    StudyQuarantined,
+    wrap,
+)
 from radrelay_shared.ports import Eq
 from radrelay_shared.security import Role
-from radrelay_shared.testing import client, running
+from radrelay_shared.testing import client, deliver, running
 
 if TYPE_CHECKING:
     from services.anonymize.tests.conftest import Bench  # importlib mode gives it no importable name at run time
@@ -243,3 +250,15 @@ async def test_late_instances_of_a_purged_study_go_nowhere(bench: Bench, zenobia
     await bench.receive([zenobia(2)], batch=2)
     [held] = bench.downstream.of(StudyQuarantined)
     assert (held.batch, held.reasons) == (2, ("identity-purged",))
+
+
+async def test_a_study_that_two_people_purged_has_no_way_back_either(bench: Bench, zenobia: File) -> None:
+    """And the ledger hears of it, once."""
+    await bench.receive([zenobia(1)])
+    purged = StudyPurged(site="clinic-a", study="st-one", reason="expired", purged_at=datetime.now(UTC))
+    await deliver(bench.runtime, purged)
+    [told] = bench.downstream.of(StudyErased)
+    assert (told.study, told.what) == ("st-one", "identity")
+    case = await bench.context.store.read(Case, "st-one")
+    assert case is not None
+    assert (case.purged, case.sealed) == (True, "")

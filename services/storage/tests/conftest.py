@@ -31,6 +31,7 @@ from radrelay_shared.testing import Downstream, running
 from radrelay_storage.main import SERVICE
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+CUSTODY_KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 MORNING = datetime(2025, 3, 1, 8, 0, tzinfo=UTC)
 NO_BULK = ("PixelData", "WaveformSequence")
 
@@ -38,6 +39,29 @@ NO_BULK = ("PixelData", "WaveformSequence")
 @pytest.fixture
 async def storage(tmp_path: Path) -> AsyncIterator[tuple[Runtime, Downstream]]:
     async with running(SERVICE, tmp_path) as found:
+        yield found
+
+
+class Watch:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = MORNING
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+async def watched(tmp_path: Path, watch: Watch) -> AsyncIterator[Runtime]:
+    """The service at a time of the test's own, with a key; what runs by the clock is left to the tests."""
+    settings = {"custody_key": CUSTODY_KEY, "custody_checkpoint_seconds": 3600, "lifecycle_seconds": 3600}
+    async with running(SERVICE, tmp_path, clock=watch, **settings) as (found, _):
         yield found
 
 

@@ -136,6 +136,22 @@ class StudyStored(StudyFacts):
     body_parts: tuple[str, ...] = ()
 
 
+class StudyPurged(Event):
+    """Two people decided that a study is deleted for good; everyone deletes what they have of it."""
+
+    type: ClassVar[str] = "radrelay.study.purged.v1"
+    reason: str  # a code
+    purged_at: AwareDatetime  # what was sealed later is not meant
+
+
+class StudyErased(Event):
+    """One service has deleted what it had of a purged study."""
+
+    type: ClassVar[str] = "radrelay.study.erased.v1"
+    what: Literal["originals", "identity"]
+    objects: int
+
+
 # ── triage ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -270,10 +286,12 @@ EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
 # Who reads what. Every service's HANDLERS say it, too (a test holds both together); here it is known before any
 # of them runs, so that an event is kept for a reader that has not started yet.
 READERS: dict[str, tuple[type[Event], ...]] = {
-    "anonymize": (PatientChanged, StudyReceived, StudyUpdated),
+    "ingest": (StudyPurged,),
+    "anonymize": (PatientChanged, StudyReceived, StudyUpdated, StudyPurged),
     "storage": (
         StudyAnonymized,
         StudyAssigned,
+        StudyErased,
         StudyReceived,
         StudyUpdated,
         StudyQuarantined,

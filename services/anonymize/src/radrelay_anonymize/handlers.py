@@ -7,9 +7,9 @@ from typing import Any
 
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
-from radrelay_anonymize.domain.cases import Batch, Case, Held, finished
-from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids
-from radrelay_shared.events import Envelope, Event, PatientChanged, StudyReceived, StudyUpdated
+from radrelay_anonymize.domain.cases import Batch, Case, Held, erased, finished
+from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids, purge
+from radrelay_shared.events import Envelope, Event, PatientChanged, StudyPurged, StudyReceived, StudyUpdated
 from radrelay_shared.packs import Manifest, read_manifest
 
 READING = "reading"  # the purpose for which the service de-identifies
@@ -32,6 +32,12 @@ async def on_patient_changed(envelope: Envelope[PatientChanged], context: Anonym
     event = envelope.data
     content = await context.originals.read(event.identity)
     await keep_called(context, event.site, event.study, content, envelope.time)
+
+
+async def on_study_purged(envelope: Envelope[StudyPurged], context: AnonymizeContext) -> None:
+    """Destroy the way back to the patient, and say so."""
+    await purge(context, envelope.data.study)
+    await context.store.change(Case, envelope.data.study, erased, because=envelope)
 
 
 async def worked(context: AnonymizeContext, event: StudyReceived, originals: Manifest) -> Batch:
@@ -70,4 +76,5 @@ HANDLERS: dict[type[Event], Any] = {
     PatientChanged: on_patient_changed,
     StudyReceived: on_study_received,
     StudyUpdated: on_study_received,
+    StudyPurged: on_study_purged,
 }

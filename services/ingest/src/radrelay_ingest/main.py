@@ -3,15 +3,15 @@ from __future__ import annotations
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain import AGGREGATES
 from radrelay_ingest.entrances import ROUTERS, STREAMS, TASKS
+from radrelay_ingest.handlers import EMITS, HANDLERS
 from radrelay_ingest.settings import IngestSettings
 from radrelay_ingest.uploads.protocol import speaking
-from radrelay_shared.events import OrderReceived, PatientChanged, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.service import Service, run
 
 SERVICE = Service(
     name="ingest",
-    handlers={},  # everything here begins outside
-    emits=(OrderReceived, PatientChanged, StudyReceived, StudyUpdated, StudyQuarantined),
+    handlers=HANDLERS,
+    emits=EMITS,
     paths=("/ingest",),
     settings=IngestSettings,
     context=IngestContext,

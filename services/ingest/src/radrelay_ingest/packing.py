@@ -76,7 +76,8 @@ def opened(file: Spooled) -> Instance:
 
 async def sealed_before(originals: Blobs, study: Study | None) -> dict[str, str]:
     """The SHA-256 of every instance in the study's earlier batches, by SOP Instance UID."""
-    manifests = [await read_manifest(originals, batch.manifest) for batch in (study.batches if study else ())]
+    batches = [batch for batch in (study.batches if study else ()) if not batch.erased]
+    manifests = [await read_manifest(originals, batch.manifest) for batch in batches]
     packed = (instance for manifest in manifests for series in manifest.series for instance in series.instances)
     return {instance.sop_instance_uid: instance.sha256 for instance in packed}
 

@@ -17,6 +17,7 @@ from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.domain.studies import seal as decide
 from radrelay_ingest.judging import Judge, Said, expected_priority
 from radrelay_ingest.matches import answered, reconsider
+from radrelay_ingest.originals import lock
 from radrelay_ingest.packing import bring_in
 from radrelay_ingest.questions import Questions
 from radrelay_shared.errors import RadRelayError
@@ -120,5 +121,7 @@ async def seal_batch(context: IngestContext, study: Key) -> None:
             harvest = await bring_in(context, arrival, files, current, whole)
             found = await answered(context, arrival, harvest.subject, current)
             await context.store.change(Study, study, partial(decide, arrival=arrival, harvest=harvest, found=found))
+        if sealed := await context.store.read(Study, study):
+            await lock(context, sealed)
         await reconsider(context, study)
         await asyncio.to_thread(spool.drop, study)

@@ -46,5 +46,6 @@ class IngestSettings(ServiceSettings):
     max_upload_bytes: int = 64 << 30  # of one resumable upload
     upload_hours: float = Field(168, gt=0)  # without a byte, after which an unfinished upload is forgotten
     upload_sweep_seconds: float = Field(10, gt=0)  # how often uploads that failed to unpack are tried again
+    originals_lock_days: int = Field(0, ge=0, le=36_500)  # sealed originals cannot be deleted for so long; 0: no lock
     sweep_seconds: float = 0.5  # how often quiet studies are looked for
     seal_at_once: int = Field(4, ge=1)

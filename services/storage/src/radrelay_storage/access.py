@@ -15,6 +15,8 @@ from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.hops import hop, moment
 from radrelay_storage.custody.ledger import record
 from radrelay_storage.domain import Series, Study, series_key
+from radrelay_storage.lifecycle.keeping import Keeping
+from radrelay_storage.problems import Gone
 
 READERS = (Role.RADIOLOGIST, Role.ASSISTANT, Role.REFERRER, Role.MODEL, Role.OPERATOR, Role.SITE)
 SEEN_SECONDS = 2.0  # a viewer asks for a series' frames one by one; another process may have stored late ones
@@ -22,6 +24,7 @@ SERIES_LIMIT = 10_000  # of one study
 
 Reader = Annotated[Principal, require(*READERS)]
 Ctx = Annotated[StorageContext, Depends(context_of)]
+StudyKey = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")]
 Uid = Annotated[str, Path(max_length=64, description="a DICOM UID")]
 
 
@@ -37,8 +40,17 @@ async def visible_study(study: str, caller: Reader, context: Ctx) -> Study:
     """The study of this Study Instance UID; `NotFound` if there is none for this caller."""
     found = await context.store.find(Study, [Eq("study_instance_uid", study), *own_sites(caller)], limit=1)
     if not found:
+        await must_not_be_purged(study, caller, context)
         raise NotFound("there is no such study for you here")
     return found[0]
+
+
+async def must_not_be_purged(study: str, caller: Principal, context: StorageContext) -> None:
+    """Raise `Gone` where one of the caller's sites had the study."""
+    where = [Eq("study_instance_uid", study), *own_sites(caller)]
+    for each in await context.store.find(Keeping, where, limit=1):
+        if each.purged:
+            raise Gone(f"study {each.study} was purged on {each.purged.at:%Y-%m-%d}; its ledger says by whom and why")
 
 
 async def note_reading(study: Uid, caller: Reader, context: Ctx) -> None:

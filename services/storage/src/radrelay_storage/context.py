@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from importlib.resources import files
 
 from radrelay_shared.security import Principal
 from radrelay_shared.service import Context
 from radrelay_storage.custody.checkpoints import Signer, signer
 from radrelay_storage.descriptions import Descriptions
 from radrelay_storage.domain import Series
+from radrelay_storage.lifecycle.policy import Rule, rules_in
 from radrelay_storage.prefetch import Prefetch
 from radrelay_storage.recent import Recent
 from radrelay_storage.settings import StorageSettings
@@ -34,7 +36,11 @@ class StorageContext(Context[StorageSettings]):
     signer: Signer | None = None  # of the custody ledger's checkpoints
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # studies are read one by one
 
+    rules: tuple[Rule, ...] = ()  # of retention
+
     async def open(self) -> None:
+        file = self.settings.retention_file or files("radrelay_storage") / "lifecycle" / "retention.yaml"
+        self.rules = rules_in(file.read_text("utf-8"))
         key = self.settings.custody_key
         self.signer = signer(key.get_secret_value()) if key else None
         self.workers = Workers(self.settings.decoders)

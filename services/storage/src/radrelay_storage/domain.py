@@ -88,6 +88,7 @@ class Study(Aggregate):
     site: str
     study: str
     study_instance_uid: str
+    jurisdiction: str = ""
     received_at: AwareDatetime
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
@@ -159,6 +160,7 @@ def store_study(
         site=event.site,
         study=event.study,
         study_instance_uid=event.study_instance_uid,
+        jurisdiction=event.jurisdiction,
         received_at=min(event.received_at, study.received_at) if study else event.received_at,
         modalities=modalities,
         body_parts=union(study.body_parts if study else (), event.body_parts),

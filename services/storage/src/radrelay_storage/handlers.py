@@ -11,6 +11,7 @@ from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.hops import DEIDENTIFIED, STORED, hops_of
 from radrelay_storage.custody.ledger import record
 from radrelay_storage.domain import Series, Study, series_key
+from radrelay_storage.lifecycle.keeping import Keeping
 
 
 async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: StorageContext) -> None:
@@ -19,6 +20,9 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
     Broken off in between, it is repeated whole; what is already there stays as it is.
     """
     event, store = envelope.data, context.store
+    keeping = await store.read(Keeping, event.study)
+    if keeping and keeping.purged and event.batch in keeping.purged.batches:
+        return  # it comes once more, after its purge
     stored = await context.shelf.batch(event.manifest)
     for each in stored:
         key = series_key(event.study, each.series_instance_uid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radrelay_shared.events import StudyAnonymized, StudyAssigned, StudyStored
+from radrelay_shared.events import StudyAnonymized, StudyAssigned, StudyPurged, StudyStored
 from radrelay_shared.service import Service, run
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.hops import HOPS
@@ -15,7 +15,7 @@ from radrelay_storage.tasks import AGGREGATES, TASKS
 SERVICE = Service(
     name="storage",
     handlers={StudyAnonymized: on_study_anonymized, StudyAssigned: on_study_assigned, **dict.fromkeys(HOPS, on_hop)},
-    emits=(StudyStored,),
+    emits=(StudyStored, StudyPurged),
     paths=PATHS,
     settings=StorageSettings,
     context=StorageContext,

@@ -128,6 +128,12 @@ class PackCache:
             if taking is not None:
                 copy.move(await taking)
 
+    async def forget(self, pack: PackedSeries) -> None:
+        """Drop the copy, for the pack is deleted on purpose."""
+        if task := self.filling.get(pack.fingerprint):
+            await asyncio.wait([task])
+        self._drop(pack.fingerprint, self._path(pack.fingerprint))
+
     # ── the folder ───────────────────────────────────────────────────────────────────────────────────
 
     def _path(self, name: str) -> Path:

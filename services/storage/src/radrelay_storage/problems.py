@@ -25,6 +25,13 @@ class NotAcceptable(Permanent):
     title = "Not available in this form"
 
 
+class Gone(NotFound):
+    """It was here, and was deleted on purpose."""
+
+    status = 410
+    title = "Purged"
+
+
 class Damaged(RadRelayError):
     """Bytes came back from the object store that are not the bytes that were stored, or none at all."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from radrelay_storage import pictures, retrieve, search, wado_uri
 from radrelay_storage.custody import api as custody
+from radrelay_storage.lifecycle import api as lifecycle
 
-PATHS = ("/dicom-web", "/custody")
-ROUTERS = (search.router, retrieve.router, pictures.router, wado_uri.router, custody.router)
+PATHS = ("/dicom-web", "/custody", "/holds", "/purges")
+ROUTERS = (search.router, retrieve.router, pictures.router, wado_uri.router, custody.router, lifecycle.router)

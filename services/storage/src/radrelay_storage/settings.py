@@ -22,4 +22,6 @@ class StorageSettings(ServiceSettings):
     )  # a larger instance is read in its pack's copy, or waits on disk for its hash
     custody_key: SecretStr | None = None  # signs checkpoints over the ledger; without it there are none
     custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
+    retention_file: Path | None = None  # YAML rows of how long studies are kept, in the place of the built-in ones
+    lifecycle_seconds: float = Field(60, gt=0)  # how often purges that were broken off are gone on with
     viewer_origins: tuple[str, ...] = ()  # whose pages may read answers in a browser (CORS): https://viewer.example

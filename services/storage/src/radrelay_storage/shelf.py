@@ -70,6 +70,17 @@ class Shelf:
             self.manifests.keep(key, known, known.instance_count)
         return known
 
+    async def forget(self, manifest: str) -> None:
+        """Drop what is kept of a batch that is deleted on purpose, on disk and in memory."""
+        try:
+            found = await self.manifest(manifest)
+        except Damaged:
+            return  # it was deleted before, and its packs are forgotten
+        for series in found.series:
+            await self.cache.forget(series)
+        self.manifests.drop(manifest)
+        self.located.forget()
+
     async def batch(self, manifest: str) -> list[StoredSeries]:
         """The series of a batch, each with the attributes of its first instance."""
         found = await self.manifest(manifest)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from radrelay_shared.errors import RadRelayError
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.chain import Link
 from radrelay_storage.custody.checkpoints import Checkpoint, keep_covering
 from radrelay_storage.domain import Series, Study
+from radrelay_storage.lifecycle.keeping import Keeping
+from radrelay_storage.lifecycle.purge import finish_purges, propose_expired
 
 log = logging.getLogger("radrelay.storage")
 
@@ -26,5 +29,20 @@ async def fetch_ahead(context: StorageContext) -> None:
     await context.prefetch.run()
 
 
-AGGREGATES = (Study, Series, Link, Checkpoint)
-TASKS = (sign_checkpoints, fetch_ahead)
+async def keep_or_let_go(context: StorageContext) -> None:
+    """Finish purges that were broken off, and once in a while propose what the policy lets go."""
+    proposed_at = None
+    while True:
+        try:
+            await finish_purges(context)
+            today = context.clock().date()
+            if proposed_at != today:
+                await propose_expired(context, context.rules)
+                proposed_at = today
+        except RadRelayError as error:
+            log.warning("retention is looked at again later: %s", error.detail)
+        await asyncio.sleep(context.settings.lifecycle_seconds)
+
+
+AGGREGATES = (Study, Series, Link, Checkpoint, Keeping)
+TASKS = (sign_checkpoints, fetch_ahead, keep_or_let_go)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from radrelay_anonymize.domain.profile import Profile
 from radrelay_shared.aggregate import Aggregate, Decision, Part
 from radrelay_shared.errors import NotFound, Refused
-from radrelay_shared.events import Event, StudyAnonymized, StudyFacts, StudyQuarantined, StudyReceived
+from radrelay_shared.events import Event, StudyAnonymized, StudyErased, StudyFacts, StudyQuarantined, StudyReceived
 from radrelay_shared.ports import Index
 
 Verdict = Literal["released", "rejected"]
@@ -120,6 +120,13 @@ def purged(case: Case | None) -> Decision[Case] | None:
     if case is None or case.purged:
         return None
     return Decision(case.model_copy(update={"sealed": "", "key": "", "purged": True}))
+
+
+def erased(case: Case | None) -> Decision[Case] | None:
+    """Say that there is no way back; the case stays, so that what comes late is known to be of a purged study."""
+    if case is None:
+        return None
+    return Decision(case, [StudyErased(site=case.site, study=case.study, what="identity", objects=1)])
 
 
 def _with(case: Case, batch: Batch) -> Case:

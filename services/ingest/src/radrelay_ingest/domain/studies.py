@@ -12,7 +12,16 @@ from radrelay_ingest.domain.matching import Ambiguous, Answered, Basis, Found, S
 from radrelay_ingest.domain.orders import Order, Status
 from radrelay_ingest.domain.patients import Patient
 from radrelay_shared.aggregate import Aggregate, Decision, Part
-from radrelay_shared.events import Event, Key, Priority, StudyQuarantined, StudyReceived, StudyUpdated
+from radrelay_shared.events import (
+    Event,
+    Key,
+    Priority,
+    StudyErased,
+    StudyPurged,
+    StudyQuarantined,
+    StudyReceived,
+    StudyUpdated,
+)
 from radrelay_shared.ports import Index
 
 # What a person should look at, as codes; beside these, whatever `matching.contradicted` finds.
@@ -65,6 +74,7 @@ class Batch(BaseModel):
     size: int
     modalities: tuple[str, ...] = ()
     completed_at: AwareDatetime
+    erased: bool = False  # on purpose; nothing of it is in object storage any more
     whole: Whole = Whole()  # the verdict under which it was sealed
 
 
@@ -161,6 +171,20 @@ def _grown(study: Study, arrival: Arrival, harvest: Harvest) -> Study:
             "conflicts": (*study.conflicts, *fresh)[:MOST_CONFLICTS],
             "repeats": study.repeats + harvest.repeats,
         }
+    )
+
+
+def erased(current: Study | None, event: StudyPurged, objects: int) -> Decision[Study] | None:
+    """Note that the batches sealed before the decision are deleted; their numbers are never used again."""
+    if current is None:
+        return None
+    batches = tuple(
+        each.model_copy(update={"erased": each.erased or each.completed_at <= event.purged_at})
+        for each in current.batches
+    )
+    said = StudyErased(site=current.site, study=current.study, what="originals", objects=objects)
+    return Decision(
+        current.model_copy(update={"batches": batches, "announced": len(batches), "subject": Subject()}), [said]
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from radrelay_shared.errors import NotFound
 from radrelay_shared.packs import read_manifest
 from radrelay_shared.security import Principal, Role, require
-from radrelay_storage.access import Ctx, Uid, own_sites
+from radrelay_storage.access import Ctx, StudyKey, Uid, own_sites
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.chain import Facts, Kind
 from radrelay_storage.custody.checkpoints import Checkpoint, checkpoint_id, last_checkpoint
@@ -22,7 +22,6 @@ router = APIRouter(prefix="/custody", tags=["custody"])
 Owner = Annotated[Principal, require(Role.SITE, Role.ASSISTANT, Role.OPERATOR, Role.AUDITOR)]
 Warden = Annotated[Principal, require(Role.OPERATOR, Role.AUDITOR)]
 STUDY_KEY_OR_NONE = r"^[a-z0-9-]{0,64}$"
-StudyKey = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")]
 Number = Annotated[int, Path(ge=1, le=999_999_999)]
 
 

@@ -54,6 +54,7 @@ HOPS: Mapping[type[Event], Sequence[Callable[[Envelope[Any]], Hop]]] = {
     events.ReportPreliminary: (REPORTED,),
     events.ReportFinalized: (REPORTED,),
     events.ReportAddended: (REPORTED,),
+    events.StudyErased: (picked("deleted", ("what", "objects")),),
     events.ReportDelivered: (picked("delivered", ("version", "endpoint", "attempts")),),
 }
 
