@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from radrelay_storage.negotiation import Form, frame_form, instance_form, json_type, rendered_type, takes_gzip
+from radrelay_storage.negotiation import Form, described_type, frame_form, instance_form, rendered_type, takes_gzip
 from radrelay_storage.problems import NotAcceptable
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -129,14 +129,18 @@ def test_json_is_compressed_for_those_who_take_it(header: str | None, taken: boo
 
 
 def test_json_is_dicom_json_unless_only_plain_json_is_accepted() -> None:
-    assert json_type("application/dicom+json, application/json") == "application/dicom+json"
-    assert json_type("application/json") == "application/json"
-    assert json_type(None) == "application/dicom+json"
+    assert described_type("application/dicom+json, application/json") == "application/dicom+json"
+    assert described_type("application/json") == "application/json"
+    assert described_type(None) == "application/dicom+json"
     for nothing in (";", "q=1;", '"'):
         with pytest.raises(NotAcceptable):
-            json_type(nothing)
+            described_type(nothing)
+    assert described_type('multipart/related; type="application/dicom+xml"') == "application/dicom+xml"
+    assert (
+        described_type('multipart/related; type="application/dicom+xml"; q=0.5, application/json') == "application/json"
+    )
     with pytest.raises(NotAcceptable):
-        json_type('multipart/related; type="application/dicom+xml"')
+        described_type('multipart/related; type="application/dicom"')
 
 
 def test_pictures_are_jpeg_unless_png_is_preferred() -> None:

@@ -68,6 +68,13 @@ class Descriptions:
     async def one_array(self, found: Sequence[Series]) -> AsyncIterator[bytes]:
         """One JSON array of every instance of these series, a series' batch at a time."""
         start = b"["
+        async for texts in self.batches(found):
+            yield start + b",".join(texts)
+            start = b","
+        yield b"]" if start == b"," else b"[]"
+
+    async def batches(self, found: Sequence[Series]) -> AsyncIterator[tuple[bytes, ...]]:
+        """The JSON texts of every instance of these series, a series' batch at a time."""
         for series in found:
             chosen = await self.listing(series) if series.repeats else None
             for batch in series.batches:
@@ -75,6 +82,4 @@ class Descriptions:
                 if chosen is not None:
                     texts = tuple(texts[each.place] for each in chosen if each.metadata == batch.metadata)
                 if texts:
-                    yield start + b",".join(texts)
-                    start = b","
-        yield b"]" if start == b"," else b"[]"
+                    yield texts

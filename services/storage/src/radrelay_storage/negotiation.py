@@ -20,6 +20,7 @@ from radrelay_storage.problems import NotAcceptable
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 OCTETS = "application/octet-stream"
+DICOM_XML = "application/dicom+xml"
 JSON_TYPES = (DICOM_JSON, "application/json")
 RENDERED_TYPES = ("image/jpeg", "image/png")
 
@@ -110,8 +111,15 @@ def covers(pattern: str, name: str) -> bool:
     return pattern in ("*/*", "*", name) or (sub in ("*", "") and name.startswith(f"{kind}/"))
 
 
-def json_type(header: str | None) -> str:
-    return single(header, JSON_TYPES, "this is sent as application/dicom+json")
+def described_type(header: str | None) -> str:
+    """How attributes are sent: as one JSON array, or one XML document per part of a multipart answer."""
+    for each in accepted(header):
+        if each.name == "multipart/related" and each.part == DICOM_XML:
+            return DICOM_XML
+        for name in JSON_TYPES:
+            if covers(each.name, name):
+                return name
+    raise NotAcceptable(f'this is sent as {DICOM_JSON}, or multipart/related; type="{DICOM_XML}"')
 
 
 def rendered_type(header: str | None) -> str:

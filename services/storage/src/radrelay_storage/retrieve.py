@@ -14,8 +14,9 @@ from radrelay_storage.access import NOTED, Ctx, Uid, VisibleSeries, VisibleStudy
 from radrelay_storage.caching import etag, held, validators
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series
-from radrelay_storage.multipart import Part, answer, once
-from radrelay_storage.negotiation import DICOM, Form, instance_form, json_type, takes_gzip
+from radrelay_storage.multipart import Part, answer, answer_at_once, once
+from radrelay_storage.nativexml import native_text
+from radrelay_storage.negotiation import DICOM, DICOM_XML, Form, described_type, instance_form, takes_gzip
 from radrelay_storage.pixels import explicit
 from radrelay_storage.shelf import Located, pieces
 
@@ -100,22 +101,26 @@ async def series_metadata(request: Request, series: VisibleSeries, context: Ctx)
 @router.get(INSTANCE + "/metadata")
 async def instance_metadata(request: Request, instance: VisibleInstance, context: Ctx) -> Response:
     """The metadata of one instance."""
-    media_type = json_type(request.headers.get("accept"))
-    tag = etag("metadata", instance.packed.sha256)
-    if answer := held(request, tag):
-        return answer
+    media_type = described_type(request.headers.get("accept"))
+    tag = etag("metadata", instance.packed.sha256, media_type)
+    if known := held(request, tag):
+        return known
     text = await context.descriptions.text(instance.study, instance.metadata, instance.place)
+    if media_type == DICOM_XML:
+        return answer_at_once([native_text(text)], DICOM_XML, DICOM_XML, validators(tag), alone=False)
     return Response(b"[%b]" % text, media_type=media_type, headers=validators(tag))
 
 
 async def metadata(found: Sequence[Series], request: Request, context: StorageContext) -> Response:
     """As stored, compressed, if the client takes it and it is one object; else put together as it goes."""
     context.prefetch.expect(found)  # whoever opens a study asks for its metadata first
-    media_type = json_type(request.headers.get("accept"))
+    media_type = described_type(request.headers.get("accept"))
     keys = [batch.metadata for each in found for batch in each.batches]
-    tag = etag("metadata", keys)
-    if answer := held(request, tag):
-        return answer
+    tag = etag("metadata", keys, media_type)
+    if known := held(request, tag):
+        return known
+    if media_type == DICOM_XML:
+        return await answer(documents(found, context), DICOM_XML, validators(tag), alone=False)
     headers: dict[str, Any] = validators(tag)
     gzip = takes_gzip(request.headers.get("accept-encoding"))
     if gzip:
@@ -127,6 +132,13 @@ async def metadata(found: Sequence[Series], request: Request, context: StorageCo
     start = await anext(content)  # what is missing is an error as long as no status is sent
     whole = preceded(start, content)
     return StreamingResponse(gzipped(whole) if gzip else whole, media_type=media_type, headers=headers)
+
+
+async def documents(found: Sequence[Series], context: StorageContext) -> AsyncIterator[Part]:
+    """The metadata of each instance as a part of its own."""
+    async for texts in context.descriptions.batches(found):
+        for text in texts:
+            yield Part(DICOM_XML, once(await context.workers.compute(native_text, text)))
 
 
 async def preceded(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -16,7 +16,9 @@ from radrelay_storage.attributes import RETURNED, Attributes, Element, Level, el
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Series, Study
 from radrelay_storage.listing import Listed
-from radrelay_storage.negotiation import json_type, takes_gzip
+from radrelay_storage.multipart import answer_at_once
+from radrelay_storage.nativexml import native
+from radrelay_storage.negotiation import DICOM_XML, described_type, takes_gzip
 
 NOT_FUZZY = '299 radrelay "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 MORE = '299 radrelay "There are additional results that can be requested."'
@@ -32,7 +34,7 @@ class Search:
 
     def __init__(self, request: Request, level: Level) -> None:
         self.query = qido.parse(request.query_params.multi_items(), level)
-        self.media_type = json_type(request.headers.get("accept"))
+        self.media_type = described_type(request.headers.get("accept"))
         self.gzip = takes_gzip(request.headers.get("accept-encoding"))
         self.base = f"{request.base_url}dicom-web/studies"
 
@@ -45,6 +47,9 @@ class Search:
     async def answer(self, found: list[Attributes], more: bool) -> Response:  # noqa: FBT001  the two parts of `Found`
         warnings = [*([NOT_FUZZY] if self.query.fuzzy else []), *([MORE] if more else [])]
         headers = {"Vary": "Accept, Accept-Encoding"} | ({"Warning": ", ".join(warnings)} if warnings else {})
+        if self.media_type == DICOM_XML:
+            documents = await asyncio.to_thread(lambda: list(map(native, found)))
+            return answer_at_once(documents, DICOM_XML, DICOM_XML, headers, alone=False)
         content, packed = await asyncio.to_thread(encoded, found, self.gzip)
         if packed:
             headers["Content-Encoding"] = "gzip"

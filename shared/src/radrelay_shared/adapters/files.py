@@ -63,9 +63,8 @@ class FileBlobs:
         check_range(start, length)
         left = length
         with self._found(key):
-            file = await asyncio.to_thread((self._objects / key).open, "rb")
+            file = _opened(self._objects / key, start)  # at once: whoever is cancelled meanwhile would leave it open
             try:
-                await asyncio.to_thread(file.seek, start)
                 while piece := await asyncio.to_thread(file.read, PIECE if left is None else min(PIECE, left)):
                     left = None if left is None else left - len(piece)
                     yield piece
@@ -224,6 +223,12 @@ def _translated() -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise Full("the disk under the blob folder is full; make room and it goes on") from error
         raise Unreachable(f"the blob folder cannot be used: {error.strerror}") from error
+
+
+def _opened(path: Path, start: int) -> IO[bytes]:
+    file = path.open("rb")
+    file.seek(start)
+    return file
 
 
 def _slice(path: Path, start: int, length: int | None) -> bytes:
