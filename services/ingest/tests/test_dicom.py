@@ -100,6 +100,20 @@ async def test_any_transfer_syntax_is_kept_byte_for_byte(open_door: Door, name: 
         assert data_set(kept) == data_set(sent)
 
 
+async def test_a_private_transfer_syntax_is_kept_byte_for_byte(
+    open_door: Door, ct_slice: Slice, file: Callable[..., Path]
+) -> None:
+    made, written = pydicom.dcmread(BytesIO(ct_slice())), BytesIO()
+    made.file_meta.TransferSyntaxUID = "1.2.840.113619.5.2"  # GE's own
+    made.save_as(written, implicit_vr=False, little_endian=True)
+    sent = file(written.getvalue())
+    async with open_door() as door:
+        assert await asyncio.to_thread(send, door.context.dicom_port, sent) == [(0x0000, "")]
+        [kept] = await sealed(door)
+        assert data_set(kept) == data_set(sent)
+        assert pydicom.dcmread(BytesIO(kept)).file_meta.TransferSyntaxUID == "1.2.840.113619.5.2"
+
+
 @pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.9999", "1.3.46.670589.5.0.1"])
 async def test_unknown_and_private_sop_classes_are_taken(
     open_door: Door, ct_slice: Slice, file: Callable[..., Path], sop_class: str

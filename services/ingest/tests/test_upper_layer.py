@@ -186,8 +186,9 @@ async def test_a_request_that_cannot_be_met_is_rejected_with_the_reason(
         assert await found.hear() == (REJECT, answer)
 
 
-async def test_one_association_too_many_is_put_off_and_taken_later(open_door: Door) -> None:
-    async with open_door(dicom_max_associations=1) as door:
+@pytest.mark.parametrize("limit", ["dicom_max_associations", "dicom_max_associations_per_peer"])
+async def test_one_association_too_many_is_put_off_and_taken_later(open_door: Door, limit: str) -> None:
+    async with open_door(**{limit: 1}) as door:
         async with peer(door, association()) as first:
             assert (await first.hear())[0] == ACCEPT
             async with peer(door, association()) as second:
