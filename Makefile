@@ -4,9 +4,9 @@ PYTHON ?= python3
 UV     := .uv/bin/uv
 BIN    := .venv/bin
 STAMP  := .venv/.synced
-APT    := rabbitmq-server dcmtk orthanc
+APT    := rabbitmq-server dcmtk chromium orthanc orthanc-dicomweb $(shell command -v npm >/dev/null || echo nodejs npm)
 
-.PHONY: demo up test check fix servers docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-storage clean
+.PHONY: demo up test check fix servers viewer docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-storage clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)            ## the main job, end to end, on embedded defaults
@@ -15,7 +15,7 @@ demo: $(STAMP)            ## the main job, end to end, on embedded defaults
 up: $(STAMP)              ## the seven services in one process, until you stop it
 	$(BIN)/radrelay up
 
-test: $(STAMP) servers check  ## every check and every test, on real servers
+test: $(STAMP) servers viewer check  ## every check and every test, on real servers
 	$(BIN)/pytest
 
 check: $(STAMP)           ## style, types, layers
@@ -28,7 +28,7 @@ fix: $(STAMP)             ## what the tools can mend by themselves
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-servers:                  ## RabbitMQ and dcmtk from Debian; the others come from PyPI with .venv
+servers:                  ## RabbitMQ, dcmtk, Orthanc and Chromium from Debian; the others come from PyPI with .venv
 	@missing=""; for package in $(APT); do dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && apt-get update -qq && \
@@ -39,6 +39,9 @@ servers:                  ## RabbitMQ and dcmtk from Debian; the others come fro
 
 docs: $(STAMP)            ## docs/flow.md and docs/asyncapi.yaml from the services' own tables
 	$(BIN)/python scripts/make_docs.py
+
+viewer: $(STAMP) servers  ## the OHIF viewer in .radrelay/viewer, which `radrelay up` serves at /viewer
+	$(BIN)/python scripts/get_viewer.py
 
 k8s: $(STAMP)             ## plain manifests from the chart
 	$(BIN)/python scripts/render_k8s.py

@@ -52,7 +52,7 @@ def service_secrets(name: str, settings: list[str], bus: str, documents: str, va
         "bus_url": lambda _: f"{bus.replace('://', f'://{name}:{password()}@')}/{VHOST}",
         "documents_url": lambda _: f"{documents.replace('://', f'://{name}:{password()}@')}/{database(name)}",
         "vault_api_key": lambda _: vault_api_key,
-        **dict.fromkeys(("identity_key", "tenant_secret", "vault_key", "custody_key"), key),
+        **dict.fromkeys(("identity_key", "tenant_secret", "vault_key", "custody_key", "viewer_key"), key),
     }
     return {setting: makers.get(setting, password)(setting) for setting in settings}
 

@@ -33,7 +33,7 @@ NAMES = tuple(service.name for service in SERVICES)
 SECRETS = {
     "ingest": ("identity_key",),
     "anonymize": ("tenant_secret", "vault_key"),
-    "storage": ("custody_key",),
+    "storage": ("custody_key", "viewer_key"),
     "notification": ("vault_api_key",),
 }
 BUCKETS = {

@@ -35,6 +35,7 @@ def test_only_their_owner_can_read_the_secrets(keys: Keys) -> None:
             "tenant_secret",
             "vault_key",
             "custody_key",
+            "viewer_key",
             "issuer.pem",
             "jwks.json",
             "vault_api_key",

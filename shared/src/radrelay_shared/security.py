@@ -24,6 +24,7 @@ ALGORITHMS = ("EdDSA", "ES256", "ES384", "RS256", "RS384", "RS512", "PS256")
 EVERY_SITE = "*"
 KEY_PREFIX = "rrk_"
 JWKS_SECONDS = 10
+ADMITTED = "radrelay.admitted"  # in the ASGI scope: a `Principal` that a service's own middleware has proven
 
 
 class Role(StrEnum):
@@ -46,6 +47,7 @@ class Principal:
     subject: str
     roles: frozenset[Role]
     sites: frozenset[str]
+    study: str | None = None  # Study Instance UID: the only one, of a viewer's link
 
     def sees(self, site: str) -> bool:
         return EVERY_SITE in self.sites or site in self.sites
@@ -170,6 +172,9 @@ async def admit_as(request: Request, roles: Sequence[Role]) -> Principal:
 
 async def admit(request: Request) -> Principal:
     """The caller of this request, whatever the role."""
+    if known := request.scope.get(ADMITTED):
+        admitted: Principal = known
+        return admitted
     gate: Gate = request.app.state.gate
     return await gate.admit(request.headers.get("authorization"), request.headers.get("x-api-key"))
 

@@ -86,7 +86,8 @@ def up(
 ) -> None:
     """Run all seven services in this process until you stop it (Ctrl-C or SIGTERM)."""
     log_to_stderr(log_level)
-    platform = Platform(data, http_host, http_port, dicom_port, {"webhook_allow_networks": allow_network or []})
+    settings = {"webhook_allow_networks": allow_network or []}
+    platform = Platform(data, http_host, http_port, dicom_port, HERE / "viewer", settings)
 
     async def run() -> None:
         stopping = asyncio.Event()
@@ -159,6 +160,23 @@ def token(
         return Keys(data / "keys").token(subject, set(role), set(site or ["*"]), timedelta(hours=hours))
 
     typer.echo(tell(make))
+
+
+@app.command()
+def viewer(
+    study: Annotated[str | None, typer.Argument(help="Study Instance UID; none: the list of studies.")] = None,
+    kind: Annotated[str, typer.Option("--in", help="ohif, weasis or slicer.")] = "ohif",
+    reader: Annotated[str, typer.Option("--as", help="Whose studies: a radiologist's id.")] = "you",
+    data: Folder = HERE,
+    url: Url = LOCAL,
+) -> None:
+    """Print a link that opens a study in a viewer; it is good for a minute."""
+
+    async def ask() -> str:
+        caller = Client(url, Keys(data / "keys").token(reader, {Role.RADIOLOGIST}, {"*"}))
+        return str((await caller.call("POST", "/viewers/links", json={"study": study, "viewer": kind}))["url"])
+
+    typer.echo(tell(ask))
 
 
 @app.command(name="send")

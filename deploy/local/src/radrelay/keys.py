@@ -26,7 +26,7 @@ from radrelay_shared.security import Role, jwks_of, new_api_key
 ISSUER = "urn:radrelay:local"
 AUDIENCE = "radrelay"
 KEY_ID = "local-1"
-SECRET_NAMES = ("identity_key", "tenant_secret", "vault_key", "custody_key")
+SECRET_NAMES = ("identity_key", "tenant_secret", "vault_key", "custody_key", "viewer_key")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from radrelay.board import BOARD
 from radrelay.keys import AUDIENCE, ISSUER, Keys
 from radrelay.services import SERVICES
+from radrelay.viewer import PATH as VIEWER
+from radrelay.viewer import viewer_app
 from radrelay_shared.adapters.memory import MemoryBus
 from radrelay_shared.errors import NotFound, RadRelayError, Unreachable
 from radrelay_shared.http import problem
@@ -30,6 +32,7 @@ class Platform:
     http_host: str = "127.0.0.1"
     http_port: int = 8042
     dicom_port: int = 11112
+    viewer: Path | None = None  # the folder of `make viewer`
     settings: Mapping[str, Any] = field(default_factory=dict)  # over the defaults, for every service that knows them
     runtimes: list[Runtime] = field(default_factory=list)
 
@@ -46,7 +49,7 @@ class Platform:
         except BaseException:
             http.close()
             raise
-        self.server: HttpServer = http_server(Mounted(self.runtimes), self.runtimes[0].settings)
+        self.server: HttpServer = http_server(Mounted(self.runtimes, self.viewer), self.runtimes[0].settings)
         self.serving = asyncio.create_task(self.server.serve([http]))
         while not self.server.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.01)
@@ -82,6 +85,7 @@ class Platform:
             "identity_key": secret("identity_key"),
             "tenant_secret": secret("tenant_secret"),
             "vault_key": secret("vault_key"),
+            "viewer_key": secret("viewer_key"),
             "custody_key": secret("custody_key"),
             "vault_url": f"http://{self.http_host}:{self.http_port}",
             "vault_api_key": secret("vault_api_key"),
@@ -124,13 +128,15 @@ def listener(host: str, port: int) -> socket.socket:
 class Mounted:
     """Sends each request to the service whose path it begins with; nothing is stripped."""
 
-    def __init__(self, runtimes: list[Runtime]) -> None:
+    def __init__(self, runtimes: list[Runtime], viewer: Path | None = None) -> None:
         self.runtimes = runtimes
         self.routes: dict[str, ASGIApp] = {}
         for runtime in runtimes:
             name = runtime.service.name
             for path in (*runtime.service.paths, f"/ops/{name}", f"/openapi/{name}.json"):
                 self.routes[path] = runtime.app
+        if viewer is not None and viewer.is_dir():
+            self.routes[VIEWER] = viewer_app(viewer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]

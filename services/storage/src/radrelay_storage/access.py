@@ -36,9 +36,15 @@ def own_sites(caller: Principal) -> list[Where]:
     return [Eq("site", sites[0]) if len(sites) == 1 else In("site", sites)]
 
 
+def visible_to(caller: Principal) -> list[Where]:
+    """The condition on studies and series that keeps a search to what the caller may see."""
+    only = [Eq("study_instance_uid", caller.study)] if caller.study else []
+    return [*own_sites(caller), *only]
+
+
 async def visible_study(study: str, caller: Reader, context: Ctx) -> Study:
     """The study of this Study Instance UID; `NotFound` if there is none for this caller."""
-    found = await context.store.find(Study, [Eq("study_instance_uid", study), *own_sites(caller)], limit=1)
+    found = await context.store.find(Study, [Eq("study_instance_uid", study), *visible_to(caller)], limit=1)
     if not found:
         await must_not_be_purged(study, caller, context)
         raise NotFound("there is no such study for you here")
@@ -70,7 +76,7 @@ VisibleStudy = Annotated[Study, Depends(visible_study)]
 
 async def visible_series(study: Uid, series: Uid, caller: Reader, context: Ctx) -> Series:
     """The series of these UIDs, as it was at most `SEEN_SECONDS` ago; `NotFound` if there is none for this caller."""
-    key, now = (caller.sites, study, series), monotonic()
+    key, now = (caller, study, series), monotonic()
     known = context.seen.get(key)
     if known is not None and now < known[0]:
         return known[1]

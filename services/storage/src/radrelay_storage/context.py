@@ -25,9 +25,9 @@ READINGS_NOTED = 10_000
 @dataclass
 class StorageContext(Context[StorageSettings]):
     workers: Workers = field(init=False)
-    seen: Recent[tuple[frozenset[str], str, str], tuple[float, Series]] = field(
+    seen: Recent[tuple[Principal, str, str], tuple[float, Series]] = field(
         default_factory=lambda: Recent(SERIES_SEEN)
-    )  # by the caller's sites, study and series: until when, and what
+    )  # by the caller, study and series: until when, and what
     noted: Recent[tuple[Principal, str, str], bool] = field(default_factory=lambda: Recent(READINGS_NOTED))
     shelf: Shelf = field(init=False)  # the packs, opened
     prefetch: Prefetch = field(init=False)  # before they are asked for
@@ -47,6 +47,12 @@ class StorageContext(Context[StorageSettings]):
         self.shelf = Shelf(self.blobs, self.settings, self.workers)
         self.prefetch = Prefetch(self.shelf)
         self.descriptions = Descriptions(self.blobs, self.settings, self.workers)
+
+    @property
+    def viewer_key(self) -> bytes | None:
+        """Signs links to viewers."""
+        key = self.settings.viewer_key
+        return key.get_secret_value().encode() if key else None
 
     async def close(self) -> None:
         await self.shelf.cache.close()

@@ -5,6 +5,15 @@ from __future__ import annotations
 from radrelay_storage import pictures, retrieve, search, wado_uri
 from radrelay_storage.custody import api as custody
 from radrelay_storage.lifecycle import api as lifecycle
+from radrelay_storage.viewers import api as viewers
 
-PATHS = ("/dicom-web", "/custody", "/holds", "/purges")
-ROUTERS = (search.router, retrieve.router, pictures.router, wado_uri.router, custody.router, lifecycle.router)
+PATHS = ("/dicom-web", "/custody", "/holds", "/purges", "/viewers")
+ROUTERS = (
+    search.router,
+    retrieve.router,
+    pictures.router,
+    wado_uri.router,
+    custody.router,
+    lifecycle.router,
+    viewers.router,
+)

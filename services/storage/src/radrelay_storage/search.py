@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from radrelay_shared.ports import Eq
-from radrelay_storage.access import Ctx, Reader, VisibleSeries, VisibleStudy, own_sites
+from radrelay_storage.access import Ctx, Reader, VisibleSeries, VisibleStudy, visible_to
 from radrelay_storage.attributes import Level
 from radrelay_storage.searching import Search, find_instances, find_series, find_studies
 
@@ -34,14 +34,14 @@ InstanceSearch = Annotated[Search, Depends(instance_search)]
 @router.get("/studies")
 async def studies(search: StudySearch, caller: Reader, context: Ctx) -> Response:
     """Search for studies; the latest received come first."""
-    return await search.answer(*await find_studies(search, own_sites(caller), context))
+    return await search.answer(*await find_studies(search, visible_to(caller), context))
 
 
 @router.get("/series")
 async def all_series(search: SeriesSearch, caller: Reader, context: Ctx) -> Response:
     """Search for series of every study."""
     levels = (Level.STUDY, Level.SERIES)
-    return await search.answer(*await find_series(search, own_sites(caller), levels, context))
+    return await search.answer(*await find_series(search, visible_to(caller), levels, context))
 
 
 @router.get("/studies/{study}/series")
@@ -54,7 +54,7 @@ async def study_series(study: VisibleStudy, search: SeriesSearch, context: Ctx) 
 @router.get("/instances")
 async def all_instances(search: InstanceSearch, caller: Reader, context: Ctx) -> Response:
     """Search for instances of every study."""
-    return await search.answer(*await find_instances(search, own_sites(caller), tuple(Level), context))
+    return await search.answer(*await find_instances(search, visible_to(caller), tuple(Level), context))
 
 
 @router.get("/studies/{study}/instances")

@@ -24,4 +24,6 @@ class StorageSettings(ServiceSettings):
     custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
     retention_file: Path | None = None  # YAML rows of how long studies are kept, in the place of the built-in ones
     lifecycle_seconds: float = Field(60, gt=0)  # how often purges that were broken off are gone on with
+    viewer_key: SecretStr | None = Field(None, min_length=16)  # signs links to viewers; without it there are none
+    public_url: str = ""  # the platform's address as browsers know it; "": the one they ask under
     viewer_origins: tuple[str, ...] = ()  # whose pages may read answers in a browser (CORS): https://viewer.example

@@ -1,0 +1,115 @@
+"""OHIF, as a radiologist opens it from a link: what is on the screen, pixel by pixel."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.async_api import Browser, Page, expect
+
+from radrelay.client import Client
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+CANVAS = "canvas.cornerstone-canvas"
+PATIENCE = 30.0
+Pixels = Any  # numpy.ndarray of uint8, grey
+
+# The demo's studies of this modality and so many instances; how many images there are to scroll through.
+STACKS = [("CT", 5, 4), ("MR", 3, 3), ("US", 1, 30)]
+
+
+@asynccontextmanager
+async def opened(chromium: Browser, radiologist: Client, study: str | None) -> AsyncIterator[Page]:
+    """A fresh browser, which goes to a link and may meet no error on the way."""
+    link = await radiologist.call("POST", "/viewers/links", json={"study": study})
+    context = await chromium.new_context(viewport={"width": 1280, "height": 800})
+    page, failed = await context.new_page(), list[str]()
+    page.set_default_timeout(PATIENCE * 1000)
+    page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 400 else None)
+    page.on("requestfailed", lambda request: failed.append(request.url))
+    try:
+        await page.goto(link["url"])
+        yield page
+        assert failed == []
+    finally:
+        await context.close()
+
+
+async def uid_of(radiologist: Client, modality: str, instances: int) -> str:
+    found = await radiologist.call("GET", f"/dicom-web/studies?ModalitiesInStudy={modality}")
+    (uid,) = [each["0020000D"]["Value"][0] for each in found if each["00201208"]["Value"] == [instances]]
+    return str(uid)
+
+
+async def pixels(page: Page) -> Pixels:
+    """What is drawn on the first viewport's canvas, and not what lies over it."""
+    url = str(await page.locator(CANVAS).first.evaluate("canvas => canvas.toDataURL('image/png')"))
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("L"))
+
+
+async def drawn(page: Page, before: Pixels | None = None) -> Pixels:
+    """The canvas once it has a picture with light and dark in it, other than `before`."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            shown = await pixels(page)
+            if shown.std() > 5 and (before is None or not np.array_equal(shown, before)):
+                return shown
+            await asyncio.sleep(0.1)
+
+
+async def keep(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+async def test_the_study_list_names_every_study_by_pseudonym(chromium: Browser, radiologist: Client) -> None:
+    async with opened(chromium, radiologist, None) as page:
+        await expect(page.get_by_text("RR-").first).to_be_visible(timeout=PATIENCE * 1000)
+        await keep(page, "study-list")
+        shown = await page.inner_text("body")
+        assert {each for each in ("CT", "MR", "US", "CR", "SR") if each in shown} == {"CT", "MR", "US", "CR", "SR"}
+        assert len({word for word in shown.split() if word.startswith("RR-")}) == 6
+        assert "Whitehorse" not in shown
+        assert "PR-1001" not in shown
+
+
+@pytest.mark.parametrize(("modality", "instances", "images"), STACKS)
+async def test_a_stack_is_drawn_and_scrolls(
+    chromium: Browser, radiologist: Client, modality: str, instances: int, images: int
+) -> None:
+    async with opened(chromium, radiologist, await uid_of(radiologist, modality, instances)) as page:
+        await page.get_by_text("Skip all").click()
+        first = await drawn(page)
+        await keep(page, f"{modality}-first")
+        await expect(page.get_by_text(f"(1/{images})")).to_be_visible()
+        await page.locator(CANVAS).first.hover()
+        await page.mouse.wheel(0, 100)
+        await expect(page.get_by_text(f"(2/{images})")).to_be_visible()
+        await drawn(page, before=None if modality == "MR" else first)  # the MR is one slice in three encodings
+        await keep(page, f"{modality}-second")
+
+
+async def test_a_link_to_a_study_shows_no_other_and_leaves_no_credential_behind(
+    chromium: Browser, radiologist: Client
+) -> None:
+    study, other = await uid_of(radiologist, "US", 1), await uid_of(radiologist, "CT", 5)
+    async with opened(chromium, radiologist, study) as page:
+        await page.wait_for_url("**/viewer/viewer?*")
+        assert "rrv_" not in page.url
+        assert "rrv_" not in await page.evaluate("document.cookie")
+        cookies = await page.context.cookies(radiologist.url("/dicom-web/studies"))
+        (cookie,) = [each for each in cookies if each["name"] == "radrelay_viewer"]
+        assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/dicom-web")
+        seen = await page.evaluate("fetch('/dicom-web/studies').then((answer) => answer.json())")
+        assert [each["0020000D"]["Value"][0] for each in seen] == [study]
+        asked = await page.context.request.get(f"{radiologist.url('/dicom-web/studies/')}{other}/metadata")
+        assert asked.status == 404
