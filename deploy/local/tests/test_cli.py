@@ -31,6 +31,7 @@ COMMANDS = {
     "apply": "Register the clinics, radiologists and webhook endpoints of a YAML file",
     "token": "Print a bearer token of the local issuer",
     "send": "Send DICOM files by C-STORE",
+    "anonymize": "De-identify a folder of DICOM files, nothing else",
     "upload": "Upload DICOM files over a weak link",
     "status": "Show the newest studies and how far each has come",
     "replay": "Try again what services gave up",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
@@ -18,14 +19,15 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from radrelay import anonymize, register, send, upload
 from radrelay import custody as ledger
 from radrelay import demo as demonstration
 from radrelay import doctor as checks
-from radrelay import register, send, upload
 from radrelay.client import Client, Problem
 from radrelay.keys import Keys
 from radrelay.platform import Platform
 from radrelay.services import SERVICES
+from radrelay_anonymize.domain.profile import profiles_in
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.security import Role
 from radrelay_shared.telemetry import log_to_stderr
@@ -241,6 +243,41 @@ def upload_command(
         console.print(f"{outcome['stored']} stored, {outcome['failed']} not")
         upload.forget(archive)
         return int(outcome["failed"])
+
+    if tell(run):
+        raise typer.Exit(1)
+
+
+@app.command(name="anonymize")
+def anonymize_command(
+    source: Annotated[Path, typer.Argument(exists=True, help="A folder of DICOM files, or one file.")],
+    out: Annotated[Path, typer.Argument(help="Where the copies go; apart from the originals.")],
+    profile: Annotated[str, typer.Option(help="A packaged profile, or one of --profiles.")] = "teleradiology",
+    profiles: Annotated[Path | None, typer.Option(exists=True, help="YAML with profiles of your own.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes; as many as there are cores.")] = os.cpu_count() or 1,
+    data: Folder = HERE,
+) -> None:
+    """De-identify a folder of DICOM files, nothing else; exit 0 only if every file could leave.
+
+    The secret in --data decides on pseudonyms, UIDs and dates: keep it, and a patient stays the same patient.
+    """
+
+    async def run() -> int:
+        anonymize.must_be_apart(source, out)
+        chosen = profiles_in(profiles.read_text("utf-8") if profiles else "").named(profile)
+        keys = Keys(data / "keys")
+        keys.ensure()
+        files = list(send.files_below([source]))
+        with Progress(console=errors, transient=True) as bar:
+            shown = partial(bar.advance, bar.add_task("de-identifying", total=len(files)))
+            secret = keys.secret("tenant_secret").encode()
+            outcomes = await asyncio.to_thread(anonymize.anonymized, files, out, chosen, secret, jobs, shown)
+        anonymize.write_report(out, outcomes, chosen)
+        held = [each for each in outcomes if each.reasons]
+        for each in held:
+            errors.print(f"{each.file}: {', '.join(each.reasons)}", markup=False, soft_wrap=True)
+        console.print(f"{len(outcomes) - len(held)} de-identified, {len(held)} held back; see {out / anonymize.REPORT}")
+        return len(held)
 
     if tell(run):
         raise typer.Exit(1)
