@@ -19,6 +19,7 @@ BY_NAME = [
     "/dicom-web/studies/2.25.1/metadata",
     "/dicom-web/studies/2.25.1/thumbnail",
     "/dicom-web/studies/2.25.1/series",
+    "/dicom-web/studies/2.25.1/priors",
     "/dicom-web/studies/2.25.1/instances",
     "/dicom-web/studies/2.25.1/series/2.25.1.1",
     "/dicom-web/studies/2.25.1/series/2.25.1.1/metadata",

@@ -126,6 +126,18 @@ class StudyQuarantined(Event):
 # ── storage ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Prior(BaseModel):
+    """An earlier study of the same pseudonymous patient at the same site, and why it is worth a look."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    study: Key
+    study_instance_uid: str
+    modalities: tuple[str, ...]
+    days: int  # earlier
+    reasons: tuple[str, ...]
+
+
 class StudyStored(StudyFacts):
     """A batch can be found and read over DICOMweb."""
 
@@ -134,6 +146,7 @@ class StudyStored(StudyFacts):
     instances: int  # of the whole study so far
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...] = ()
+    priors: tuple[Prior, ...] = ()  # the best ten, the best first
 
 
 class StudyPurged(Event):
@@ -164,6 +177,7 @@ class StudyTriaged(StudyFacts):
     subspecialty: str  # "neuro", "chest", "msk", "body", "general", ...
     due_at: AwareDatetime
     reasons: tuple[str, ...]
+    priors: tuple[Prior, ...] = ()
 
 
 # ── assignment ───────────────────────────────────────────────────────────────────────────────────────
@@ -184,6 +198,7 @@ class StudyAssigned(Assignment):
     until: AwareDatetime
     due_at: AwareDatetime
     reasons: tuple[str, ...]
+    priors: tuple[Prior, ...] = ()
 
 
 class AssignmentClaimed(Assignment):

@@ -11,7 +11,7 @@ from radrelay_assignment.domain import workitems
 from radrelay_assignment.domain.radiologists import Profile, Radiologist
 from radrelay_assignment.domain.workitems import UPS, Turn, Workitem, WorkitemState
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import Priority
+from radrelay_shared.events import Prior, Priority
 from radrelay_shared.http import context_of
 from radrelay_shared.ports import Eq, In, Where
 from radrelay_shared.security import EVERY_SITE, Operator, Principal, Role, require
@@ -41,6 +41,7 @@ class WorkitemView(BaseModel):
     lease_until: AwareDatetime | None
     stranded: bool
     reasons: tuple[str, ...]
+    priors: tuple[Prior, ...]  # earlier studies of the same patient, the best first
     history: tuple[Turn, ...]
 
 

@@ -15,7 +15,7 @@ from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.errors import Conflict
 from radrelay_shared.events import StudyAnonymized, StudyFacts, StudyStored
 from radrelay_shared.ports import Index
-from radrelay_storage.attributes import Attributes, Level, kept, one_of, searchable
+from radrelay_storage.attributes import Attributes, Level, kept, one_of, searchable, tag
 
 
 class Frozen(BaseModel):
@@ -92,6 +92,7 @@ class Study(Aggregate):
     received_at: AwareDatetime
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
+    lateralities: tuple[str, ...] = ()
     attributes: Attributes
     keys: dict[str, str]
     batches: tuple[StudyBatch, ...]
@@ -164,6 +165,7 @@ def store_study(
         received_at=min(event.received_at, study.received_at) if study else event.received_at,
         modalities=modalities,
         body_parts=union(study.body_parts if study else (), event.body_parts),
+        lateralities=union(study.lateralities if study else (), [laterality_of(each.first) for each in stored]),
         attributes=attributes,
         keys=searchable(attributes, Level.STUDY) | {"ModalitiesInStudy": one_of(modalities)},
         batches=tuple(sorted(batches, key=lambda each: each.batch)),
@@ -180,6 +182,12 @@ def stored_event(study: Study, event: StudyAnonymized) -> StudyStored:
         modalities=study.modalities,
         body_parts=study.body_parts,
     )
+
+
+def laterality_of(first: Attributes) -> str:
+    """`L`, `R` or `B` as the instance says it, or nothing."""
+    found = (first.get(tag(name), {}).get("Value") for name in ("ImageLaterality", "Laterality"))
+    return next((str(each[0]) for each in found if each and each[0]), "")
 
 
 def union(known: tuple[str, ...], more: list[str] | tuple[str, ...]) -> tuple[str, ...]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+from radrelay_shared.aggregate import Decision
 from radrelay_shared.events import Envelope, Event, StudyAnonymized, StudyAssigned
 from radrelay_storage import domain
 from radrelay_storage.access import every_series
+from radrelay_storage.attributes import tag
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.hops import DEIDENTIFIED, STORED, hops_of
 from radrelay_storage.custody.ledger import record
-from radrelay_storage.domain import Series, Study, series_key
+from radrelay_storage.domain import Series, StoredSeries, Study, series_key
 from radrelay_storage.lifecycle.keeping import Keeping
+from radrelay_storage.priors.api import studies_of
+from radrelay_storage.priors.ranking import priors_of
 
 
 async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: StorageContext) -> None:
@@ -31,7 +36,11 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
         await store.change(Series, key, partial(domain.store_series, stored=each, others=others, event=event))
     instances = sum(each.instances for each in await every_series(event.study, context))
     await record(store, event.study, event.site, [DEIDENTIFIED(envelope), STORED(envelope)])
-    decide = partial(domain.store_study, stored=stored, instances=instances, event=event)
+    siblings = await studies_of(context, event.site, pseudonym_in(stored))
+
+    def decide(study: Study | None) -> Decision[Study] | None:
+        return with_priors(domain.store_study(study, stored, instances, event), siblings)
+
     await store.change(Study, event.study, decide, because=envelope)
     context.seen.forget()
 
@@ -39,6 +48,19 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
 async def on_study_assigned(envelope: Envelope[StudyAssigned], context: StorageContext) -> None:
     """Fetch the study's packs before its radiologist opens it."""
     context.prefetch.expect(await every_series(envelope.data.study, context))
+
+
+def with_priors(decision: Decision[Study] | None, others: Sequence[Study]) -> Decision[Study] | None:
+    """The announcement names the priors that there are now."""
+    if decision is None:
+        return None
+    priors = priors_of(decision.state, others)
+    return Decision(decision.state, [each.model_copy(update={"priors": priors}) for each in decision.events])
+
+
+def pseudonym_in(stored: Sequence[StoredSeries]) -> str:
+    found = (each.first.get(tag("PatientID"), {}).get("Value") for each in stored)
+    return next((str(each[0]) for each in found if each), "")
 
 
 async def on_hop(envelope: Envelope[Event], context: StorageContext) -> None:

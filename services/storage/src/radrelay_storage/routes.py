@@ -5,6 +5,7 @@ from __future__ import annotations
 from radrelay_storage import pictures, retrieve, search, wado_uri
 from radrelay_storage.custody import api as custody
 from radrelay_storage.lifecycle import api as lifecycle
+from radrelay_storage.priors import api as priors
 from radrelay_storage.viewers import api as viewers
 
 PATHS = ("/dicom-web", "/custody", "/holds", "/purges", "/viewers")
@@ -15,5 +16,6 @@ ROUTERS = (
     wado_uri.router,
     custody.router,
     lifecycle.router,
+    priors.router,
     viewers.router,
 )

@@ -18,6 +18,7 @@ from radrelay_shared.events import (
     AssignmentClaimed,
     AssignmentReturned,
     AssignmentStranded,
+    Prior,
     Priority,
     ReportFinalized,
     StudyAssigned,
@@ -75,6 +76,7 @@ class Workitem(Aggregate):
     due_at: Instant
     turn: str  # sorts by urgency, then by deadline: STAT overtakes
     triage_reasons: tuple[str, ...] = ()
+    priors: tuple[Prior, ...] = ()
     sequence: int = 0  # of the newest triage
 
     state: WorkitemState = "waiting"
@@ -99,7 +101,7 @@ def to_read(known: Workitem | None, event: StudyTriaged, sequence: int) -> Decis
     if known is not None and sequence < known.sequence:
         return None
     facts: dict[str, Any] = event.model_dump(
-        include={"site", "study", "study_instance_uid", "jurisdiction", "priority", "subspecialty", "due_at"}
+        include={"site", "study", "study_instance_uid", "jurisdiction", "priority", "subspecialty", "due_at", "priors"}
     )
     facts |= {"turn": turn_of(event.priority, event.due_at), "triage_reasons": event.reasons, "sequence": sequence}
     rest = known.model_dump(exclude=set(facts)) if known else {"id": workitem_key(event.study)}
@@ -109,7 +111,7 @@ def to_read(known: Workitem | None, event: StudyTriaged, sequence: int) -> Decis
 def offer(item: Workitem, radiologist: str, reasons: Sequence[str], until: datetime) -> Decision[Workitem]:
     offered = changed(item, state="offered", radiologist=radiologist, until=until, reasons=reasons, stranded=False)
     about = {"radiologist": radiologist, "until": until, "due_at": item.due_at, "reasons": tuple(reasons)}
-    return Decision(offered, (StudyAssigned(**named(item), **about),))
+    return Decision(offered, (StudyAssigned(**named(item), **about, priors=item.priors),))
 
 
 def strand(item: Workitem, reasons: Sequence[str]) -> Decision[Workitem] | None:

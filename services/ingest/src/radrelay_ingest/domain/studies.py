@@ -183,9 +183,8 @@ def erased(current: Study | None, event: StudyPurged, objects: int) -> Decision[
         for each in current.batches
     )
     said = StudyErased(site=current.site, study=current.study, what="originals", objects=objects)
-    return Decision(
-        current.model_copy(update={"batches": batches, "announced": len(batches), "subject": Subject()}), [said]
-    )
+    left = {"batches": batches, "announced": len(batches), "subject": Subject(), "conflicts": ()}
+    return Decision(current.model_copy(update=left), [said])
 
 
 def answer(current: Study | None, found: Answered) -> Decision[Study] | None:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from radrelay_shared.aggregate import Aggregate, Decision
-from radrelay_shared.events import OrderReceived, Priority, ReportFinalized, StudyStored, StudyTriaged
+from radrelay_shared.events import OrderReceived, Prior, Priority, ReportFinalized, StudyStored, StudyTriaged
 from radrelay_shared.ports import Index
 from radrelay_triage.domain.contracts import Contract, contract_for
 from radrelay_triage.domain.subspecialties import subspecialty_of
@@ -45,6 +45,7 @@ class Images(BaseModel):
     batch: int
     modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
+    priors: tuple[Prior, ...] = ()  # as the last batch to be stored found them
 
 
 class Triage(BaseModel):
@@ -118,6 +119,7 @@ def merge(known: Images | None, event: StudyStored) -> Images:
         batch=max(known.batch, new.batch),
         modalities=tuple(sorted({*known.modalities, *new.modalities})),
         body_parts=tuple(sorted({*known.body_parts, *new.body_parts})),
+        priors=new.priors or known.priors,
     )
 
 
