@@ -244,3 +244,10 @@ def test_a_left_knee_is_not_a_right_knee(ordered: str, shown: tuple[str, ...], c
 def test_names_of_one_person(one: str, other: str, same: bool | None) -> None:  # noqa: FBT001
     assert same_name(one, other) is same
     assert same_name(other, one) is same
+
+
+def test_a_scanner_that_took_the_order_from_the_worklist_needs_no_number_and_no_patient() -> None:
+    ordered = order("or-a", placer=number("PL1"))
+    found = find(images(Patient()), ordered.study_instance_uid, NOON, [order("or-b", placer=number("PL2")), ordered])
+    assert isinstance(found, Found)
+    assert (found.order.order, found.basis) == ("or-a", Basis.STUDY_UID)

@@ -64,8 +64,7 @@ async def tell_orders(context: IngestContext, study: Study, orders: Iterable[Ord
 async def studies_for(context: IngestContext, order: Order) -> set[Key]:
     """The sealed studies that may answer the order."""
     request, found = order.request, set(order.studies)
-    if request.study_instance_uid:
-        found.add(context.study_key(order.site, request.study_instance_uid))
+    found.add(context.study_key(order.site, order.study_instance_uid))
     if request.accession.value:
         named = [Eq("site", order.site), Eq("subject.accession.value", request.accession.value)]
         found |= {study.study for study in await context.store.find(Study, named, limit=MOST)}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterator
-from uuid import UUID
 
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -59,7 +57,7 @@ def _entry(order: Order, calling: str, asked: Dataset) -> Dataset:
         IssuerOfPatientID=patient_id.issuer if patient_id else "",
         PatientBirthDate=_day(said.patient.birth_date),
         PatientSex=said.patient.sex,
-        StudyInstanceUID=said.study_instance_uid or study_instance_uid_of(order),
+        StudyInstanceUID=order.study_instance_uid,
         RequestedProcedureID=procedure,
         RequestedProcedureDescription=said.description,
         RequestedProcedurePriority=PRIORITIES[said.priority],
@@ -86,11 +84,6 @@ def _step(said: Request, number: str, calling: str, asked: Dataset) -> Dataset:
 def _plain(value: object) -> str:
     """A value that is asked for, unless it is a pattern."""
     return value if isinstance(value, str) and not set("*?").intersection(value) else ""
-
-
-def study_instance_uid_of(order: Order) -> str:
-    """For an order that names none: always the same one, made of its key."""
-    return f"2.25.{UUID(bytes=hashlib.sha256(order.order.encode()).digest()[:16], version=4).int}"
 
 
 def _day(text: str) -> str:

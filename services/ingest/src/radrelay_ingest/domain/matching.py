@@ -42,7 +42,7 @@ class Subject(Part):
 class Basis(StrEnum):
     """Why a study is thought to answer an order."""
 
-    STUDY_UID = "study-uid"  # the order names it
+    STUDY_UID = "study-uid"  # the order or its worklist entry names it
     ACCESSION = "accession-number"
     PATIENT = "patient-time-procedure"
     PERSON = "person"  # an assistant said so
@@ -67,13 +67,13 @@ Answered = Found | Ambiguous | None
 def find(subject: Subject, study_instance_uid: str, received_at: datetime, orders: Sequence[Order]) -> Answered:
     """The order that these images answer, of those of their site that may come into question."""
     at = performed_at(subject, received_at)
-    rules: tuple[tuple[Basis, Callable[[Request], bool]], ...] = (
-        (Basis.STUDY_UID, lambda request: request.study_instance_uid == study_instance_uid),
-        (Basis.ACCESSION, lambda request: subject.accession.means(request.accession)),
-        (Basis.PATIENT, lambda request: _plausible(request, subject, at)),
+    rules: tuple[tuple[Basis, Callable[[Order], bool]], ...] = (
+        (Basis.STUDY_UID, lambda order: order.study_instance_uid == study_instance_uid),
+        (Basis.ACCESSION, lambda order: subject.accession.means(order.request.accession)),
+        (Basis.PATIENT, lambda order: _plausible(order.request, subject, at)),
     )
     for basis, fits in rules:
-        fitting = [order for order in orders if fits(order.request)]
+        fitting = [order for order in orders if fits(order)]
         if fitting:
             best = _best(fitting, subject, at)
             return Found(best[0], basis, subject) if len(best) == 1 else Ambiguous()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import ClassVar
+from uuid import UUID
 
 from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_shared.aggregate import Aggregate, Decision, Part
@@ -85,6 +87,12 @@ class Order(Aggregate):
     request: Request
     visit: Visit = Visit.OPEN
     studies: tuple[Key, ...] = ()
+
+    @property
+    def study_instance_uid(self) -> str:
+        """What images bear whose scanner took the order from the worklist; if it names none, one made of its key."""
+        made = UUID(bytes=hashlib.sha256(self.order.encode()).digest()[:16], version=4)
+        return self.request.study_instance_uid or f"2.25.{made.int}"
 
 
 def place(current: Order | None, placed: Order) -> Decision[Order] | None:
