@@ -189,5 +189,12 @@ def test_an_older_word_of_the_clinic_does_not_undo_a_newer_one_but_its_match_cou
     assert (newer.state.priority, newer.state.study) == (URGENT, "st-1")
 
 
+def test_a_cancelled_stat_order_hurries_nobody() -> None:
+    cancelled = STAT_ORDER.model_copy(update={"status": "cancelled"})
+    state = add_images(None, HEAD_CT.model_copy(update={"priority": ROUTINE}), [cancelled], PACKAGED).state
+    assert state.triage is not None
+    assert state.triage.priority is ROUTINE
+
+
 def test_a_study_without_images_is_not_triaged() -> None:
     assert retriage(Study(site="clinic-a", study="st-1"), [STAT_ORDER], PACKAGED) is None

@@ -28,6 +28,7 @@ class Order(Aggregate):
     study: str = ""  # "" until ingest matched it
     priority: Priority
     procedure: str | None = None
+    status: str = "active"
     told_at: AwareDatetime
 
 
@@ -88,11 +89,11 @@ class Study(Aggregate):
 def keep_order(known: Order | None, event: OrderReceived, told_at: datetime) -> Decision[Order] | None:
     """The newest word of the clinic; an older one that comes late adds at most the match it names."""
     if known is None:
-        told = Order(**event.model_dump(include={"order", "study", "priority", "procedure"}), told_at=told_at)
+        told = Order(**event.model_dump(include={"order", "study", "priority", "procedure", "status"}), told_at=told_at)
         return Decision(told)
     study = known.study or event.study
     newer = told_at >= known.told_at
-    said = {"priority": event.priority, "procedure": event.procedure, "told_at": told_at} if newer else {}
+    said = event.model_dump(include={"priority", "procedure", "status"}) | {"told_at": told_at} if newer else {}
     return Decision(known.model_copy(update={**said, "study": study}))
 
 
@@ -137,6 +138,7 @@ def retriage(study: Study, orders: Sequence[Order], contracts: Sequence[Contract
 
 
 def decide(study: Study, images: Images, orders: Sequence[Order], contracts: Sequence[Contract]) -> Triage:
+    orders = [order for order in orders if order.status != "cancelled"]
     priority, asked = priority_of(images, orders)
     subspecialty, why = subspecialty_of(images.modalities, images.body_parts)
     procedures = [order.procedure for order in orders if order.procedure]
