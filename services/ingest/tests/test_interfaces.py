@@ -18,6 +18,7 @@ from standardwebhooks.webhooks import Webhook
 
 from hl7_messages import OMI, ORM, adt, sent
 from radrelay_ingest.domain.orders import Order, Status, Visit
+from radrelay_ingest.domain.receipts import Receipt
 from radrelay_shared.events import OrderReceived, Priority
 from radrelay_shared.security import Role
 
@@ -191,6 +192,11 @@ async def test_an_idempotency_key_stands_for_one_body(open_door: Door) -> None:
         assert first.text == again.text
         other = await machine.post("/ingest/hl7", content=sent(OMI), headers=headers)
         assert other.status_code == 422
+        wrong = sent(ORM.replace("ORC|NW", "ORC|ZZ"))
+        refused = await machine.post("/ingest/hl7", content=wrong, headers=HL7 | {"Idempotency-Key": "k2"})
+        assert "MSA|AE" in refused.text
+        receipts = await door.context.store.find(Receipt)
+        assert [each.answer is None for each in receipts].count(True) == 1  # a refusal is judged anew
         async with door.as_(Role.SITE, "hamburg") as neighbour:  # whose keys are its own
             assert (await neighbour.post("/ingest/hl7", content=sent(OMI), headers=headers)).status_code == 200
 

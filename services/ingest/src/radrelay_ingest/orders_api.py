@@ -13,7 +13,7 @@ from radrelay_ingest.callers import IngestDep, acting_site
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.hl7.taking import answer
 from radrelay_ingest.orders import take_order
-from radrelay_ingest.receipts import once
+from radrelay_ingest.receipts import Answer, Final, Work, once
 from radrelay_ingest.signatures import verify
 from radrelay_ingest.stow import UnsupportedMedia
 from radrelay_shared.errors import Permanent, Unauthenticated
@@ -77,10 +77,12 @@ async def _take(request: Request, document: Any, context: IngestContext, site: s
         return JSONResponse(outcome(error), error.status, media_type=FHIR)
 
 
-async def _once(request: Request, context: IngestContext, site: str, key: str | None, body: bytes, work: Any) -> Any:
+async def _once(
+    request: Request, context: IngestContext, site: str, key: str | None, body: bytes, work: Work, final: Final = bool
+) -> Answer:
     """What has a name has its effect once: an Idempotency-Key, or the id of a signed webhook."""
     name = key or request.headers.get("webhook-id")
-    return await once(context, site, ("http", name), body, work) if name else await work()
+    return await once(context, site, ("http", name), body, work, final) if name else await work()
 
 
 def outcome(error: Permanent) -> dict[str, Any]:
@@ -99,9 +101,10 @@ async def post_hl7(
     body = await request.body()
 
     async def work() -> dict[str, Any]:
-        return {"ack": await answer(context, body, lambda _: site, charset)}
+        ack, taken = await answer(context, body, lambda _: site, charset)
+        return {"ack": ack, "taken": taken}
 
-    answered = await _once(request, context, site, idempotency_key, body, work)
+    answered = await _once(request, context, site, idempotency_key, body, work, lambda answer: bool(answer["taken"]))
     return Response(answered["ack"].encode(), media_type=f"{HL7}; charset=utf-8")
 
 

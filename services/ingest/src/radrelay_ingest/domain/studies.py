@@ -219,7 +219,8 @@ def _stronger(basis: Basis, than: Basis | None) -> bool:
 
 def _answering(study: Study, order: Order, basis: Basis) -> Study:
     fresh = {"order": order.order, "basis": basis, "priority": order.request.priority, "held": (), "against": None}
-    return study.model_copy(update=fresh)
+    notes = tuple(note for note in study.notes if note != AMBIGUOUS)
+    return study.model_copy(update=fresh | {"notes": notes})
 
 
 def _with_notes(study: Study, order: Order, mine: Patient) -> Study:

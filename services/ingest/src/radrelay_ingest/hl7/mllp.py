@@ -73,7 +73,8 @@ class Connection:
         with suppress(OSError, asyncio.IncompleteReadError):  # TimeoutError is an OSError
             while (message := await self._next()) is not None:
                 self.idle.clear()
-                await self._say(await answer(self.context, message, self._site_of))
+                acknowledgement, _ = await answer(self.context, message, self._site_of)
+                await self._say(acknowledgement)
                 self.idle.set()
         self.idle.set()
 

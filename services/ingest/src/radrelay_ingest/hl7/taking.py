@@ -25,7 +25,7 @@ from radrelay_ingest.hl7.errors import (
 from radrelay_ingest.hl7.reading import merges_in, orders_in, patient_of
 from radrelay_ingest.orders import keep_message, take
 from radrelay_ingest.patients import merge, update, visit
-from radrelay_ingest.receipts import once
+from radrelay_ingest.receipts import Answer, once
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.events import uuid7
 
@@ -35,18 +35,18 @@ Work = Callable[[], Awaitable[None]]
 SiteOf = Callable[[Message], str | None]
 
 
-async def answer(context: IngestContext, body: bytes, site_of: SiteOf, charset: str | None = None) -> str:
-    """The acknowledgement of a message, whatever it is: positive once all of it is durable."""
+async def answer(context: IngestContext, body: bytes, site_of: SiteOf, charset: str | None = None) -> tuple[str, bool]:
+    """The acknowledgement of a message, whatever it is, and whether it is positive: once all of it is durable."""
     message = None
     try:
         message = read(body, charset)
         await _take(context, message, body, site_of)
     except RadRelayError as error:
-        return _acknowledged(context, message, reason_of(error))
+        return _acknowledged(context, message, reason_of(error)), False
     except Exception:
         log.exception("an HL7 message could not be taken; its sender was told to send it again")
-        return _acknowledged(context, message, Rejected("an error in RadRelay; send it again", INTERNAL))
-    return _acknowledged(context, message, None)
+        return _acknowledged(context, message, Rejected("an error in RadRelay; send it again", INTERNAL)), False
+    return _acknowledged(context, message, None), True
 
 
 def _acknowledged(context: IngestContext, message: Message | None, error: Unacceptable | None) -> str:
@@ -62,10 +62,10 @@ async def _take(context: IngestContext, message: Message, body: bytes, site_of: 
     work = _work(context, site, message, _content(body))
     sender = (message.header.text(3), message.header.text(4))
 
-    async def carry_out() -> dict[str, str]:
+    async def carry_out() -> Answer:
         await keep_message(context, site, body, "hl7")
         await work()
-        return {}
+        return {"taken": True}
 
     name = ("hl7", *sender, control_id, hashlib.sha256(body).hexdigest())
     await once(context, site, name, body, carry_out)
