@@ -14,13 +14,14 @@ from radrelay_ingest.domain.patients import Patient
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.matches import orders_beside
 from radrelay_shared.aggregate import Input
-from radrelay_shared.audit import record
+from radrelay_shared.audit import record, records
 from radrelay_shared.errors import Invalid
 from radrelay_shared.security import Principal, Role, require
 
 router = APIRouter(prefix="/ingest/reviews", tags=["reviews"])
 
 Assistant = Annotated[Principal, require(Role.ASSISTANT)]
+Auditor = Annotated[Principal, require(Role.AUDITOR)]
 StudyKey = Annotated[str, Path(pattern=r"^st-[a-z2-7]{1,64}$")]
 OrderKey = Annotated[str, Field(pattern=r"^or-[a-z2-7]{1,64}$")]
 
@@ -65,6 +66,13 @@ async def look(study: StudyKey, context: IngestDep, caller: Assistant, response:
     conflicts = [each.model_dump(mode="json") for each in found.conflicts]
     images = found.subject.model_dump() | {"study_instance_uid": found.study_instance_uid}
     return _summary(found) | {"images": images, "orders": [_beside(order) for order in orders], "conflicts": conflicts}
+
+
+@router.get("/{study}/audit")
+async def audit(study: StudyKey, context: IngestDep, caller: Auditor) -> list[dict[str, Any]]:
+    """Who looked at the study or decided about it, when and why."""
+    found = await reviews.study_for(context, caller, study)
+    return [each.model_dump(mode="json") for each in await records(context.store, found.study)]
 
 
 @router.post("/{study}")
