@@ -192,6 +192,20 @@ def test_interval_to_the_prior_study_survives(chest_ct: FileDataset, context: Co
     assert deidentified(chest_ct, context).dataset.StudyDate == "20231225"
 
 
+def test_tracer_decay_and_phases_keep_their_intervals_over_midnight(chest_ct: FileDataset, context: Context) -> None:
+    """SUV needs injection to acquisition in seconds; a late phase is told by its time after contrast."""
+    tracer = item(RadiopharmaceuticalStartDateTime="20240226233000.50", RadiopharmaceuticalStartTime="233000.50")
+    chest_ct.RadiopharmaceuticalInformationSequence = Sequence([tracer])
+    chest_ct.AcquisitionDateTime, chest_ct.SeriesDate, chest_ct.SeriesTime = "20240227003000", "20240227", "003000"
+    chest_ct.ContrastBolusStartTime, chest_ct.AcquisitionTime = "002851", "003000"
+    after = deidentified(chest_ct, context).dataset
+    [injected] = after.RadiopharmaceuticalInformationSequence
+    assert injected.RadiopharmaceuticalStartDateTime == "20231218233000.50"
+    assert injected.RadiopharmaceuticalStartTime == "233000.50"
+    assert (after.AcquisitionDateTime, after.SeriesDate, after.SeriesTime) == ("20231219003000", "20231219", "003000")
+    assert (after.ContrastBolusStartTime, after.AcquisitionTime) == ("002851", "003000")
+
+
 def test_sr_keeps_numbers_and_codes_and_loses_people(report: FileDataset, context: Context) -> None:
     with quietly():
         report.PatientName = "Musterfrau^Erika"

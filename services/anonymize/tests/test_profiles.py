@@ -68,6 +68,11 @@ def test_a_copy_names_the_options_of_its_profile(
     assert outcome.dataset.LongitudinalTemporalInformationModified == temporal
 
 
+def test_no_copy_claims_clean_pixels_by_its_profile_alone() -> None:
+    """Whoever trusts 113101 shows the image to anybody."""
+    assert [code for code, _ in profile("clean-pixel-data", "clean-graphics").codes] == ["113100", "113103"]
+
+
 @pytest.mark.parametrize("name", sorted(packaged_names()))
 @pytest.mark.parametrize("file", ["CT_small.dcm", "MR_small.dcm", "test-SR.dcm", "SC_rgb_rle.dcm"])
 def test_a_copy_under_any_packaged_profile_passes_the_verifier(context: Context, name: str, file: str) -> None:

@@ -46,7 +46,11 @@ def test_words_of_this_study_go(before: str, after: str) -> None:
         ("write to jane.doe@example.org", "write to [removed]"),
         ("compared with 2023-11-05", "compared with [removed]"),
         ("compared with 5/11/23 and 5. November 2023", "compared with [removed] and [removed]"),
-        ("accession 20231105001", "accession [removed]"),
+        ("accession 20231105001", "[removed]"),
+        ("prior CT, accession A-4711, unchanged", "prior CT, [removed], unchanged"),
+        ("MRN: 8812 and Acc# 77", "[removed] and [removed]"),
+        ("Patient ID QX91; Fall-Nr. 12/3", "[removed]; [removed]"),
+        ("see accession no. 31.", "see [removed]."),
     ],
 )
 def test_identity_that_nobody_announced_goes_by_its_form(before: str, after: str) -> None:
@@ -62,6 +66,7 @@ def test_identity_that_nobody_announced_goes_by_its_form(before: str, after: str
         "MR brain w/o contrast, b=1000",
         "L4/5 disc, grade 2/4",
         "BI-RADS 4A; 2-3 o'clock, 3 cm from nipple",
+        "ACC of 12 mm; in this case no 3 mm nodule; image #12 of study 2; accession pending",
         "120 kVp, 0.5 s, pitch 0.984:1",
     ],
 )

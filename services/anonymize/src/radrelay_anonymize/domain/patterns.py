@@ -9,6 +9,10 @@ MARK = "[removed]"
 _MONTH = r"(?:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zé]*\.?"
 _ORDINAL = r"(?:\.|st|nd|rd|th)?"
 _CALL = r"(?:tel|phone|fax|mobile|cell)"
+_NUMBER = r"(?:no\.|nr\b\.?|number|nummer|id\b|#)"
+_NUMBERED = r"(?:acc|case|chart|exam|fall|file|hospital|order|pat|patient|patienten|record|request|study|visit)"
+# Of another study, perhaps, and too short to be told by its form; "no" without its dot is a finding's.
+_ANNOUNCED = rf"\b(?:(?:accession|mrn)\b(?: ?{_NUMBER})?|{_NUMBERED}[ -]?{_NUMBER})[ :.]{{0,3}}[a-z/-]{{0,8}}\d[\w/-]*+"
 _TITLE = r"(?:Dr|dr|DR(?=\.)|Prof|Mr|Mrs|Ms|Miss|Herrn?|Frau|Mme|Sra?|Dra)"  # DR CHEST is a radiograph
 _NAME = r"[^\W\d_a-z][\w'\u2019-]+"  # a capital, then more
 
@@ -25,6 +29,7 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "telephone": re.compile(
         r"\+\d[\d ()./-]{6,}\d|(?<![\d.])\(?0\d[\d ()/-]{5,}\d|(?<!\d)\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}(?!\d)"
     ),
+    "announced identifier": re.compile(_ANNOUNCED, re.IGNORECASE),
     "long number": re.compile(r"\d{7,}"),
     "titled name": re.compile(
         rf"\b{_TITLE}\b\.? *(?:(?:med|Dr|dr)\. *)*{_NAME}(?: +{_NAME})?"

@@ -63,8 +63,11 @@ class Profile(BaseModel):
 
     @property
     def codes(self) -> tuple[tuple[str, str], ...]:
-        """Code and meaning of what (0012,0064) shall say, in order of the codes."""
-        return (BASIC, *sorted(CODES[option] for option in self.options))
+        """Code and meaning of what (0012,0064) shall say, in order of the codes.
+
+        Without "clean pixel data": only who did clean an instance's pixels may say so.
+        """
+        return (BASIC, *sorted(CODES[option] for option in self.options - {Option.CLEAN_PIXEL_DATA}))
 
     @property
     def temporal(self) -> Temporal:
