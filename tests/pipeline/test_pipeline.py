@@ -221,6 +221,15 @@ async def test_an_instance_that_comes_late_joins_its_study(day: Day) -> None:
     slices = await asyncio.to_thread(viewer.retrieve_study, uid)
     assert late.PixelData in [each.PixelData for each in slices]
     assert day.reports(MR_BRAIN) == ["report.finalized"]
+    await until("the signer and the report know", lambda: is_known_to_be_more(day, study["study"]))
+
+
+async def is_known_to_be_more(day: Day, key: str) -> bool:
+    """On the worklist of who signed, and beside the report."""
+    report = await day.operator.call("GET", f"/reports/{key}")
+    items = await day.operator.call("GET", "/workitems?state=done")
+    signer = report["published"][-1]["version"]["radiologist"]
+    return report["more_images"] and signer in {item["addendum_by"] for item in items if item["study"] == key}
 
 
 def another_slice(first: Dataset) -> Dataset:

@@ -22,6 +22,7 @@ from radrelay_shared.events import (
     AssignmentStranded,
     Event,
     Priority,
+    ReportAddended,
     ReportFinalized,
     StudyAssigned,
     StudyTriaged,
@@ -305,6 +306,21 @@ async def test_a_signed_study_is_done_whatever_came_before(ward: Ward, before: s
     assert (item["state"], item["ups_state"], item["radiologist"]) == ("done", "COMPLETED", None)
     assert item["subspecialty"] == "neuro"
     assert (await (await ward.register("bert")).post("/workitems/wi-head/claim")).status_code == 409
+
+
+async def test_slices_that_come_after_the_signature_are_on_the_signers_worklist_until_the_addendum(ward: Ward) -> None:
+    anna = await ward.register("anna")
+    await ward.triage(HEAD_CT)
+    await anna.post("/worklist/next")
+    by_anna = signed("st-head").model_copy(update={"radiologist": "key:anna"})
+    await deliver(ward.runtime, by_anna)
+    assert (await anna.get("/worklist")).json() == []
+    await ward.triage(HEAD_CT.model_copy(update={"batch": 2}))
+    [item] = (await anna.get("/worklist")).json()
+    assert (item["study"], item["state"], item["addendum_by"]) == ("st-head", "done", "key:anna")
+    addendum = ReportAddended.model_validate(by_anna.model_dump() | {"version": 2})
+    await deliver(ward.runtime, addendum)
+    assert (await anna.get("/worklist")).json() == []
 
 
 async def test_signing_makes_room_for_the_next_study(ward: Ward) -> None:

@@ -24,6 +24,7 @@ from radrelay_shared.events import (
     ReportDelivered,
     ReportFinalized,
     ReportPreliminary,
+    StudyStored,
     wrap,
 )
 from radrelay_shared.security import Role
@@ -164,6 +165,27 @@ async def test_a_signed_report_is_not_changed(reporting: tuple[Runtime, Downstre
         answer = await http.put(f"/reports/{STUDY}", json=TEXT)
     assert answer.status_code == 409
     assert "addendum" in answer.json()["detail"]
+
+
+async def test_a_report_says_that_slices_came_after_it_until_there_is_an_addendum(
+    reporting: tuple[Runtime, Downstream],
+) -> None:
+    runtime, _ = reporting
+    await claim(runtime)
+    async with radiologist(runtime) as http:
+        await http.put(f"/reports/{STUDY}", json=TEXT)
+        await http.post(f"/reports/{STUDY}/sign")
+        await say(runtime, stored(batch=1), 4)
+        assert (await http.get(f"/reports/{STUDY}")).json()["more_images"] is False
+        await say(runtime, stored(batch=2), 5)
+        assert (await http.get(f"/reports/{STUDY}")).json()["more_images"] is True
+        await http.post(f"/reports/{STUDY}/addendum", json={"text": "The late slices show nothing new."})
+        assert (await http.get(f"/reports/{STUDY}")).json()["more_images"] is False
+
+
+def stored(batch: int) -> StudyStored:
+    facts = {"batch": batch, "jurisdiction": "US-MT", "received_at": UNTIL, "completed_at": UNTIL}
+    return StudyStored.model_validate({**FACTS, **facts, "instances": 3 * batch, "modalities": ("CT",)})
 
 
 async def test_the_report_shows_where_it_arrived(reporting: tuple[Runtime, Downstream]) -> None:

@@ -130,11 +130,22 @@ def test_a_late_batch_neither_resets_the_clock_nor_lowers_the_priority() -> None
     first = add_images(None, HEAD_CT.model_copy(update={"priority": STAT}), [], PACKAGED).state
     late = HEAD_CT.model_copy(update={"batch": 2, "completed_at": at(8, 40), "modalities": ("CT", "SR")})
     second = add_images(first, late, [], PACKAGED)
-    assert second.events == ()
+    [event] = second.events  # whoever reads it hears that there is more
+    assert isinstance(event, StudyTriaged)
+    assert (event.batch, event.due_at) == (2, at(9))
     assert second.state.triage is not None
     assert (second.state.triage.priority, second.state.triage.due_at) == (STAT, at(9))
     assert second.state.images is not None
     assert (second.state.images.batch, second.state.images.modalities) == (2, ("CT", "SR"))
+
+
+def test_who_signed_a_study_hears_of_a_late_batch_and_of_nothing_twice() -> None:
+    first = add_images(None, HEAD_CT, [], PACKAGED).state.model_copy(update={"signed_at": at(8, 30)})
+    late = HEAD_CT.model_copy(update={"batch": 2, "completed_at": at(8, 40)})
+    second = add_images(first, late, [], PACKAGED)
+    assert [type(event) for event in second.events] == [StudyTriaged]
+    assert second.state.triage == first.triage
+    assert add_images(second.state, late, [], PACKAGED).events == ()
 
 
 def test_batches_in_the_wrong_order_end_in_the_same_decision() -> None:

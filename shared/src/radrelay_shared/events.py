@@ -316,8 +316,15 @@ READERS: dict[str, tuple[type[Event], ...]] = {
         ReportDelivered,
     ),
     "triage": (OrderReceived, StudyStored, ReportFinalized),
-    "assignment": (StudyTriaged, ReportFinalized),
-    "reporting": (StudyAssigned, AssignmentClaimed, AssignmentReturned, ReportDelivered, ReportUndelivered),
+    "assignment": (StudyTriaged, ReportFinalized, ReportAddended),
+    "reporting": (
+        StudyAssigned,
+        AssignmentClaimed,
+        AssignmentReturned,
+        StudyStored,
+        ReportDelivered,
+        ReportUndelivered,
+    ),
     "notification": (ReportPreliminary, ReportFinalized, ReportAddended, StudyQuarantined, AssignmentStranded),
 }
 

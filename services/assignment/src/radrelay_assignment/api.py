@@ -40,6 +40,7 @@ class WorkitemView(BaseModel):
     offered_until: AwareDatetime | None
     lease_until: AwareDatetime | None
     stranded: bool
+    addendum_by: str | None  # the signer, while there are images that came after the signature
     reasons: tuple[str, ...]
     priors: tuple[Prior, ...]  # earlier studies of the same patient, the best first
     history: tuple[Turn, ...]
@@ -64,9 +65,13 @@ async def list_radiologists(
 
 @router.get("/worklist")
 async def worklist(caller: Reader, context: Here) -> list[WorkitemView]:
-    """The caller's own offers and claims, the most urgent first."""
-    own = await context.store.find(Workitem, [Eq("radiologist", caller.subject)], sort="turn", limit=1000)
-    return [view(item) for item in own if caller.sees(item.site)]
+    """The caller's own offers and claims, and what they signed and more images came of; the most urgent first."""
+    own = [
+        item
+        for field in ("radiologist", "addendum_by")
+        for item in await context.store.find(Workitem, [Eq(field, caller.subject)], sort="turn", limit=1000)
+    ]
+    return [view(item) for item in sorted(own, key=lambda item: item.turn) if caller.sees(item.site)]
 
 
 @router.post(

@@ -8,7 +8,7 @@ from radrelay_assignment.api import router
 from radrelay_assignment.context import AssignmentContext, dispatch
 from radrelay_assignment.domain.radiologists import Radiologist
 from radrelay_assignment.domain.workitems import Workitem
-from radrelay_assignment.handlers import on_report_finalized, on_study_triaged
+from radrelay_assignment.handlers import on_report_addended, on_report_finalized, on_study_triaged
 from radrelay_assignment.settings import AssignmentSettings
 from radrelay_shared import events
 from radrelay_shared.service import Handler, Service, run
@@ -16,6 +16,7 @@ from radrelay_shared.service import Handler, Service, run
 HANDLERS: Mapping[type[events.Event], Handler] = {
     events.StudyTriaged: on_study_triaged,
     events.ReportFinalized: on_report_finalized,
+    events.ReportAddended: on_report_addended,
 }
 EMITS = (events.StudyAssigned, events.AssignmentClaimed, events.AssignmentReturned, events.AssignmentStranded)
 PATHS = ("/workitems", "/worklist", "/radiologists")

@@ -21,6 +21,7 @@ from radrelay_shared.events import (
     ReportPreliminary,
     ReportUndelivered,
     StudyAssigned,
+    StudyStored,
 )
 from radrelay_shared.ports import Index
 
@@ -96,6 +97,8 @@ class Case(Aggregate):
     holder: str | None = None  # the radiologist whose claim is the latest known
     assignment_sequence: str = ""  # of the last assignment event that counted
     draft: Draft | None = None
+    batch: int = 1  # the last one of which images are stored
+    more_images: bool = False  # they came after what was published last
     published: tuple[Publication, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
 
@@ -128,6 +131,16 @@ def assigned(case: Case | None, event: AssignmentEvent, sequence: str) -> Decisi
     holder = event.radiologist if isinstance(event, AssignmentClaimed) else None
     changes = {"holder": holder, "assignment_sequence": sequence, "priority": event.priority}
     return Decision(case.model_copy(update=changes))
+
+
+# ── what storage says ────────────────────────────────────────────────────────────────────────────────
+
+
+def images_came(case: Case | None, event: StudyStored) -> Decision[Case] | None:
+    """A later batch can be read; before anybody was asked to read the study, that is no news."""
+    if case is None or event.batch <= case.batch:
+        return None
+    return Decision(case.model_copy(update={"batch": event.batch, "more_images": bool(case.published)}))
 
 
 # ── what the radiologist does ────────────────────────────────────────────────────────────────────────
@@ -205,7 +218,8 @@ def publish(case: Case | None, publication: Publication) -> Decision[Case]:
         sha256=publication.sha256,
         critical=version.critical,
     )
-    return Decision(case.model_copy(update={"published": (*case.published, publication)}), (event,))
+    changes = {"published": (*case.published, publication), "more_images": False}
+    return Decision(case.model_copy(update=changes), (event,))
 
 
 def report_key(study: str) -> str:

@@ -7,13 +7,19 @@ from typing import Any
 
 from radrelay_reporting import domain
 from radrelay_reporting.domain import AssignmentEvent, Case
-from radrelay_shared.events import Envelope, ReportDelivered, ReportUndelivered
+from radrelay_shared.events import Envelope, ReportDelivered, ReportUndelivered, StudyStored
 from radrelay_shared.service import Context
 
 
 async def on_assignment(envelope: Envelope[AssignmentEvent], context: Context[Any]) -> None:
     """Offered, claimed, returned: the case follows the workitem."""
     decide = partial(domain.assigned, event=envelope.data, sequence=envelope.sequence)
+    await context.store.change(Case, envelope.data.study, decide, because=envelope)
+
+
+async def on_study_stored(envelope: Envelope[StudyStored], context: Context[Any]) -> None:
+    """Images came, perhaps after the report."""
+    decide = partial(domain.images_came, event=envelope.data)
     await context.store.change(Case, envelope.data.study, decide, because=envelope)
 
 

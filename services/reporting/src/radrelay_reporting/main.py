@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from radrelay_reporting.api import router
 from radrelay_reporting.domain import Case
-from radrelay_reporting.handlers import on_assignment, on_delivery
+from radrelay_reporting.handlers import on_assignment, on_delivery, on_study_stored
 from radrelay_shared import events
 from radrelay_shared.service import Handler, Service, run
 
@@ -14,6 +14,7 @@ HANDLERS: Mapping[type[events.Event], Handler] = {
     events.StudyAssigned: on_assignment,
     events.AssignmentClaimed: on_assignment,
     events.AssignmentReturned: on_assignment,
+    events.StudyStored: on_study_stored,
     events.ReportDelivered: on_delivery,
     events.ReportUndelivered: on_delivery,
 }

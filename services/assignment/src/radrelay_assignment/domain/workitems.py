@@ -64,6 +64,7 @@ class Workitem(Aggregate):
         Index("workitems", ("state", "until")),
         Index("workitems", ("state", "turn")),
         Index("workitems", ("radiologist",)),
+        Index("workitems", ("addendum_by",)),
     )
 
     id: str
@@ -78,12 +79,15 @@ class Workitem(Aggregate):
     triage_reasons: tuple[str, ...] = ()
     priors: tuple[Prior, ...] = ()
     sequence: int = 0  # of the newest triage
+    batch: int = 0  # the last one that triage named
 
     state: WorkitemState = "waiting"
     radiologist: str | None = None  # to whom it is offered, or who holds it
     until: Instant | None = None  # the offer's or the lease's end
     reasons: tuple[str, ...] = ()  # why this radiologist
     stranded: bool = False  # a person was called
+    signer: str | None = None
+    addendum_by: str | None = None  # the signer, while there are images that came after the signature
     declined: tuple[str, ...] = ()
     history: tuple[Turn, ...] = ()  # the newest last
 
@@ -97,13 +101,19 @@ def turn_of(priority: Priority, due_at: datetime) -> str:
 
 
 def to_read(known: Workitem | None, event: StudyTriaged, sequence: int) -> Decision[Workitem] | None:
-    """A workitem for the study, or the newer triage on the one that is there; a claim is never disturbed."""
+    """A workitem for the study, or the newer triage on the one that is there; a claim is never disturbed.
+
+    Images that come after the signature are for its signer to look at.
+    """
     if known is not None and sequence < known.sequence:
         return None
     facts: dict[str, Any] = event.model_dump(
-        include={"site", "study", "study_instance_uid", "jurisdiction", "priority", "subspecialty", "due_at", "priors"}
+        include={"site", "study", "study_instance_uid", "jurisdiction", "priority", "subspecialty", "due_at"}
+        | {"priors", "batch"}
     )
     facts |= {"turn": turn_of(event.priority, event.due_at), "triage_reasons": event.reasons, "sequence": sequence}
+    if known and known.state == "done" and 0 < known.batch < event.batch:
+        facts["addendum_by"] = known.signer
     rest = known.model_dump(exclude=set(facts)) if known else {"id": workitem_key(event.study)}
     return Decision(Workitem(**rest, **facts))
 
@@ -186,7 +196,13 @@ def finish(known: Workitem | None, event: ReportFinalized, now: datetime) -> Dec
         turn=turn_of(event.priority, now),
     )
     signed = Turn(radiologist=event.radiologist, was=item.state, ended="signed", at=now)
-    return Decision(changed(item, **FREE, state="done", stranded=False, history=remember(item, signed)))
+    history = remember(item, signed)
+    return Decision(changed(item, **FREE, state="done", stranded=False, signer=event.radiologist, history=history))
+
+
+def add(known: Workitem | None) -> Decision[Workitem] | None:
+    """The signer has written an addendum: what came after the signature was looked at."""
+    return Decision(changed(known, addendum_by=None)) if known and known.addendum_by else None
 
 
 FREE: dict[str, Any] = {"radiologist": None, "until": None, "reasons": ()}

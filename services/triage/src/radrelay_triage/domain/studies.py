@@ -100,10 +100,18 @@ def keep_order(known: Order | None, event: OrderReceived, told_at: datetime) -> 
 def add_images(
     known: Study | None, event: StudyStored, orders: Sequence[Order], contracts: Sequence[Contract]
 ) -> Decision[Study]:
-    """The study with this batch, triaged: late batches may widen it, and never reset its clock or priority."""
+    """The study with this batch, triaged: late batches may widen it, and never reset its clock or priority.
+
+    Whoever reads it, or has read it, hears of a late batch, though the decision be the same.
+    """
     study = known or Study(site=event.site, study=event.study)
-    widened = study.model_copy(update={"images": merge(study.images, event)})
-    return retriage(widened, orders, contracts) or Decision(widened)
+    images = merge(study.images, event)
+    widened = study.model_copy(update={"images": images})
+    decision = retriage(widened, orders, contracts) or Decision(widened)
+    late = study.images is not None and images.batch > study.images.batch
+    if late and decision.state.triage and not decision.events:
+        return Decision(decision.state, (triaged(decision.state, images, decision.state.triage),))
+    return decision
 
 
 def merge(known: Images | None, event: StudyStored) -> Images:
