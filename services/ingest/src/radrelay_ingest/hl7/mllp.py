@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,8 +15,6 @@ from radrelay_ingest.hl7.errors import INTERNAL, Rejected
 from radrelay_ingest.hl7.taking import answer
 from radrelay_shared.errors import Unreachable
 from radrelay_shared.events import uuid7
-
-log = logging.getLogger("radrelay.ingest")
 
 BEGIN, END = b"\x0b", b"\x1c\r"
 
