@@ -63,13 +63,15 @@ class FileBlobs:
         check_range(start, length)
         left = length
         with self._found(key):
-            file = _opened(self._objects / key, start)  # at once: whoever is cancelled meanwhile would leave it open
+            file = _opened(
+                self._objects / key, start
+            )  # here and now, as it is closed: a cancelled hop would leave it open
             try:
                 while piece := await asyncio.to_thread(file.read, PIECE if left is None else min(PIECE, left)):
                     left = None if left is None else left - len(piece)
                     yield piece
             finally:
-                await asyncio.to_thread(file.close)
+                file.close()
 
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         check_key(key)
