@@ -31,7 +31,7 @@ MAGIC = b"RadRelay"
 HEADER = Struct(">8s16s16sQQ32s")  # magic, segment, mark, size, arrived, SHA-256 of the instance
 HEADER_SIZE = 128  # with a SHA-256 of its own, and zeros
 PAGE, PIECE = 4096, 1 << 20
-EARLY = 1 << 16  # bytes: a piece as long as this is on its way to the disk at once
+EARLY = 1 << 16  # bytes that are not on their way to the disk yet, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +75,22 @@ class Segment:
 
     def __init__(self, path: Path, end: int = 0) -> None:
         self.path, self.end = path, end  # where the next header will lie
+        self.begun = end  # what lies before is on its way to the disk
         self.sound = True
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self.length = os.fstat(self.descriptor).st_size
 
     def write(self, piece: memoryview, at: int) -> None:
         """Put a piece of the next instance in its place."""
-        begin = offset = self.end + HEADER_SIZE + at
+        offset = self.end + HEADER_SIZE + at
+        if at == 0:
+            self.begun = offset
         while piece:
             written = os.pwrite(self.descriptor, piece, offset)
             piece, offset = piece[written:], offset + written
-        if offset - begin >= EARLY:
-            begin_to_write(self.descriptor, begin, offset - begin)
+        if offset - self.begun >= EARLY:
+            begin_to_write(self.descriptor, self.begun, offset - self.begun)
+            self.begun = offset
 
     def add(self, size: int, sha256: bytes, mark: bytes) -> Spooled:
         """Make what was written an instance, durable on return."""
