@@ -1,4 +1,4 @@
-"""One association (PS3.8 §7): admitted or rejected, then one C-ECHO or C-STORE after the other, then released.
+"""One association (PS3.8 §7): admitted or rejected, then one request after the other, then released.
 
 It has a thread of its own, which reads the socket, writes the spool and answers: nothing is handed over on the way from
 the last byte to the acknowledgement, and an association that waits for the disk holds up no other.

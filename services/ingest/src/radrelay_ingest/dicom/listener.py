@@ -1,4 +1,4 @@
-"""The DICOM listener: C-ECHO and C-STORE of any storage SOP class, in any transfer syntax, kept byte for byte."""
+"""The DICOM listener: doors with and without TLS, and a thread for each association that comes in."""
 
 from __future__ import annotations
 
