@@ -33,6 +33,7 @@ class StorageContext(Context[StorageSettings]):
     prefetch: Prefetch = field(init=False)  # before they are asked for
     descriptions: Descriptions = field(init=False)  # and what lies beside them
 
+    query_address: tuple[str, int] | None = None  # where workstations are answered
     signer: Signer | None = None  # of the custody ledger's checkpoints
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # studies are read one by one
 

@@ -24,6 +24,10 @@ class StorageSettings(ServiceSettings):
     custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
     retention_file: Path | None = None  # YAML rows of how long studies are kept, in the place of the built-in ones
     lifecycle_seconds: float = Field(60, gt=0)  # how often purges that were broken off are gone on with
+    query_port: int | None = Field(None, ge=0)  # C-FIND, C-GET and C-MOVE of workstations; None: none; 0: any free one
+    query_host: str = "0.0.0.0"
+    query_ae_title: str = "RADRELAY"
+    workstations_file: Path | None = None  # YAML: which AE titles may ask, from where and as whom
     viewer_key: SecretStr | None = Field(None, min_length=16)  # signs links to viewers; without it there are none
     public_url: str = ""  # the platform's address as browsers know it; "": the one they ask under
     viewer_origins: tuple[str, ...] = ()  # whose pages may read answers in a browser (CORS): https://viewer.example

@@ -9,6 +9,7 @@ from radrelay_shared.errors import RadRelayError
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.chain import Link
 from radrelay_storage.custody.checkpoints import Checkpoint, keep_covering
+from radrelay_storage.dimse.listener import serve_workstations
 from radrelay_storage.domain import Series, Study
 from radrelay_storage.lifecycle.keeping import Keeping
 from radrelay_storage.lifecycle.purge import finish_purges, propose_expired
@@ -45,4 +46,4 @@ async def keep_or_let_go(context: StorageContext) -> None:
 
 
 AGGREGATES = (Study, Series, Link, Checkpoint, Keeping)
-TASKS = (sign_checkpoints, fetch_ahead, keep_or_let_go)
+TASKS = (sign_checkpoints, fetch_ahead, keep_or_let_go, serve_workstations)
