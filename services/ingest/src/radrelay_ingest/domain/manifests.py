@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from radrelay_shared.aggregate import Input
 from radrelay_shared.errors import Invalid
 
 MOST_INSTANCES = 100_000
@@ -14,19 +15,15 @@ Uid = Annotated[str, StringConstraints(pattern=r"^[0-9.]{1,64}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class ListedInstance(BaseModel):
+class ListedInstance(Input):
     """One SOP instance, and the SHA-256 of its DICOM file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sop_instance_uid: Uid
     sha256: Sha256
 
 
-class SignedManifest(BaseModel):
+class SignedManifest(Input):
     """All instances of one study, each once; `count` says the same again, against a list that was cut."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     study_instance_uid: Uid
     count: int

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from radrelay_ingest.domain.sites import SiteName
+from radrelay_shared.aggregate import Part
 from radrelay_shared.events import Key
 
 LISTED_FAILURES = 1000  # the others are only counted
 
 
-class Failure(BaseModel):
+class Failure(Part):
     """A file of an upload that could not be taken, by its place in it: its name may be a patient's."""
-
-    model_config = ConfigDict(frozen=True)
 
     entry: int = Field(ge=1)
     reason: str
 
 
-class Outcome(BaseModel):
+class Outcome(Part):
     """What became of the files of a finished upload."""
-
-    model_config = ConfigDict(frozen=True)
 
     stored: int = 0
     failed: int = 0
@@ -39,10 +36,8 @@ class Outcome(BaseModel):
         return self.model_copy(update={"failed": self.failed + 1, "failures": failures})
 
 
-class Upload(BaseModel):
+class Upload(Part):
     """One upload of one site: the first `offset` of its `length` bytes are durable."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     site: SiteName
