@@ -15,7 +15,7 @@ import pytest
 from radrelay_anonymize.domain.cases import Case
 from radrelay_anonymize.main import SERVICE
 from radrelay_shared.errors import Invalid
-from radrelay_shared.events import Priority, StudyAnonymized, StudyQuarantined, wrap
+from radrelay_shared.events import PackDamaged, PackRestored, Priority, StudyAnonymized, StudyQuarantined, wrap
 from radrelay_shared.packs import read_manifest, read_metadata
 from radrelay_shared.testing import deliver, running
 
@@ -243,3 +243,19 @@ async def test_a_vault_key_that_is_none_stops_the_service_at_its_start(tmp_path:
     with pytest.raises(Invalid, match="RADRELAY_VAULT_KEY"):
         async with running(SERVICE, tmp_path, **wrong):
             pass
+
+
+async def test_a_damaged_batch_is_made_again_byte_for_byte_or_left_alone(bench: Bench, zenobia: File) -> None:
+    """What does not come to the hash in the ledger overwrites nothing."""
+    await bench.receive([zenobia(1), zenobia(2)])
+    [told] = bench.downstream.of(StudyAnonymized)
+    blobs, pack = bench.context.blobs, "st-one/000001/0001.pack"
+    whole = await blobs.read(pack)
+    await blobs.put(pack, b"bad" + whole[3:])
+    damaged = PackDamaged(site="clinic-a", study="st-one", batch=1, object=pack, manifest_sha256="0" * 64)
+    await deliver(bench.runtime, damaged)
+    assert await blobs.read(pack) == b"bad" + whole[3:]
+    await deliver(bench.runtime, damaged.model_copy(update={"manifest_sha256": told.manifest_sha256}))
+    assert await blobs.read(pack) == whole
+    [restored] = bench.downstream.of(PackRestored)
+    assert (restored.batch, restored.manifest_sha256) == (1, told.manifest_sha256)

@@ -60,7 +60,12 @@ def watch() -> Watch:
 @pytest.fixture
 async def watched(tmp_path: Path, watch: Watch) -> AsyncIterator[Runtime]:
     """The service at a time of the test's own, with a key; what runs by the clock is left to the tests."""
-    settings = {"custody_key": CUSTODY_KEY, "custody_checkpoint_seconds": 3600, "lifecycle_seconds": 3600}
+    settings = {
+        "custody_key": CUSTODY_KEY,
+        "custody_checkpoint_seconds": 3600,
+        "lifecycle_seconds": 3600,
+        "scrub_bytes_per_second": 0,
+    }
     async with running(SERVICE, tmp_path, clock=watch, **settings) as (found, _):
         yield found
 

@@ -149,6 +149,23 @@ class StudyStored(StudyFacts):
     priors: tuple[Prior, ...] = ()  # the best ten, the best first
 
 
+class PackDamaged(Event):
+    """Stored bytes of a batch are not those that were stored; it must be made again from the originals."""
+
+    type: ClassVar[str] = "radrelay.pack.damaged.v1"
+    batch: int
+    object: str  # the key of the first that is bad
+    manifest_sha256: str  # what the batch must come to
+
+
+class PackRestored(Event):
+    """A damaged batch was made again, with the same bytes."""
+
+    type: ClassVar[str] = "radrelay.pack.restored.v1"
+    batch: int
+    manifest_sha256: str
+
+
 class StudyPurged(Event):
     """Two people decided that a study is deleted for good; everyone deletes what they have of it."""
 
@@ -302,11 +319,12 @@ EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
 # of them runs, so that an event is kept for a reader that has not started yet.
 READERS: dict[str, tuple[type[Event], ...]] = {
     "ingest": (StudyPurged,),
-    "anonymize": (PatientChanged, StudyReceived, StudyUpdated, StudyPurged),
+    "anonymize": (PatientChanged, StudyReceived, StudyUpdated, StudyPurged, PackDamaged),
     "storage": (
         StudyAnonymized,
         StudyAssigned,
         StudyErased,
+        PackRestored,
         StudyReceived,
         StudyUpdated,
         StudyQuarantined,

@@ -8,8 +8,19 @@ from typing import Any
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Batch, Case, Held, erased, finished
+from radrelay_anonymize.restoring import made_again
 from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids, purge
-from radrelay_shared.events import Envelope, Event, PatientChanged, StudyPurged, StudyReceived, StudyUpdated
+from radrelay_shared.aggregate import Decision
+from radrelay_shared.events import (
+    Envelope,
+    Event,
+    PackDamaged,
+    PackRestored,
+    PatientChanged,
+    StudyPurged,
+    StudyReceived,
+    StudyUpdated,
+)
 from radrelay_shared.packs import Manifest, read_manifest
 
 READING = "reading"  # the purpose for which the service de-identifies
@@ -38,6 +49,16 @@ async def on_study_purged(envelope: Envelope[StudyPurged], context: AnonymizeCon
     """Destroy the way back to the patient, and say so."""
     await purge(context, envelope.data.study)
     await context.store.change(Case, envelope.data.study, erased, because=envelope)
+
+
+async def on_pack_damaged(envelope: Envelope[PackDamaged], context: AnonymizeContext) -> None:
+    """Make the batch again, and put it in the damaged one's place only if it came to the same bytes."""
+    event = envelope.data
+    await made_again(context, event, worked)
+    told = PackRestored(site=event.site, study=event.study, batch=event.batch, manifest_sha256=event.manifest_sha256)
+    await context.store.change(
+        Case, event.study, lambda case: Decision(case, [told]) if case else None, because=envelope
+    )
 
 
 async def worked(context: AnonymizeContext, event: StudyReceived, originals: Manifest) -> Batch:
@@ -77,4 +98,5 @@ HANDLERS: dict[type[Event], Any] = {
     StudyReceived: on_study_received,
     StudyUpdated: on_study_received,
     StudyPurged: on_study_purged,
+    PackDamaged: on_pack_damaged,
 }

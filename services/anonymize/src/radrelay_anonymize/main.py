@@ -15,7 +15,7 @@ from radrelay_shared.service import Service, run
 SERVICE = Service(
     name="anonymize",
     handlers=HANDLERS,
-    emits=(events.StudyAnonymized, events.StudyQuarantined, events.StudyErased),
+    emits=(events.StudyAnonymized, events.StudyQuarantined, events.StudyErased, events.PackRestored),
     paths=("/vault",),
     settings=AnonymizeSettings,
     context=AnonymizeContext,

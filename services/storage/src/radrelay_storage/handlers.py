@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import Envelope, Event, StudyAnonymized, StudyAssigned
+from radrelay_shared.events import Envelope, Event, PackRestored, StudyAnonymized, StudyAssigned
+from radrelay_shared.service import Handler
 from radrelay_storage import domain
 from radrelay_storage.access import every_series
 from radrelay_storage.attributes import tag
 from radrelay_storage.context import StorageContext
-from radrelay_storage.custody.hops import DEIDENTIFIED, STORED, hops_of
+from radrelay_storage.custody.hops import DEIDENTIFIED, HOPS, RESTORED, STORED, hops_of
 from radrelay_storage.custody.ledger import record
 from radrelay_storage.domain import Series, StoredSeries, Study, series_key
 from radrelay_storage.lifecycle.keeping import Keeping
 from radrelay_storage.priors.api import studies_of
 from radrelay_storage.priors.ranking import priors_of
+from radrelay_storage.scrub import is_restored
 
 
 async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: StorageContext) -> None:
@@ -67,3 +69,18 @@ async def on_hop(envelope: Envelope[Event], context: StorageContext) -> None:
     """Note in the study's chain of custody what another service did."""
     event = envelope.data
     await record(context.store, event.study, event.site, hops_of(envelope))
+
+
+async def on_pack_restored(envelope: Envelope[PackRestored], context: StorageContext) -> None:
+    """Read the batch that was made again, and note that it is whole."""
+    event = envelope.data
+    if await is_restored(context, event):
+        await record(context.store, event.study, event.site, [RESTORED(envelope)])
+
+
+HANDLERS: Mapping[type[Event], Handler] = {
+    StudyAnonymized: on_study_anonymized,
+    StudyAssigned: on_study_assigned,
+    PackRestored: on_pack_restored,
+    **dict.fromkeys(HOPS, on_hop),
+}

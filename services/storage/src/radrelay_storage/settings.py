@@ -22,6 +22,7 @@ class StorageSettings(ServiceSettings):
     )  # a larger instance is read in its pack's copy, or waits on disk for its hash
     custody_key: SecretStr | None = None  # signs checkpoints over the ledger; without it there are none
     custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
+    scrub_bytes_per_second: int = Field(2 << 20, ge=0)  # read again in the background; 0: nothing
     retention_file: Path | None = None  # YAML rows of how long studies are kept, in the place of the built-in ones
     lifecycle_seconds: float = Field(60, gt=0)  # how often purges that were broken off are gone on with
     query_port: int | None = Field(None, ge=0)  # C-FIND, C-GET and C-MOVE of workstations; None: none; 0: any free one

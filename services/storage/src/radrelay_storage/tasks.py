@@ -13,6 +13,7 @@ from radrelay_storage.dimse.listener import serve_workstations
 from radrelay_storage.domain import Series, Study
 from radrelay_storage.lifecycle.keeping import Keeping
 from radrelay_storage.lifecycle.purge import finish_purges, propose_expired
+from radrelay_storage.scrub import Damage, Progress, scrub
 
 log = logging.getLogger("radrelay.storage")
 
@@ -45,5 +46,5 @@ async def keep_or_let_go(context: StorageContext) -> None:
         await asyncio.sleep(context.settings.lifecycle_seconds)
 
 
-AGGREGATES = (Study, Series, Link, Checkpoint, Keeping)
-TASKS = (sign_checkpoints, fetch_ahead, keep_or_let_go, serve_workstations)
+AGGREGATES = (Study, Series, Link, Checkpoint, Keeping, Progress, Damage)
+TASKS = (sign_checkpoints, fetch_ahead, keep_or_let_go, serve_workstations, scrub)

@@ -58,6 +58,8 @@ HOPS: Mapping[type[Event], Sequence[Callable[[Envelope[Any]], Hop]]] = {
     events.ReportDelivered: (picked("delivered", ("version", "endpoint", "attempts")),),
 }
 
+RESTORED = picked("restored", ("batch", "manifest_sha256"))
+
 # Two hops of one event: the batch is copied, and from now on can be read.
 DEIDENTIFIED = picked("de-identified", ("batch", "instances", "manifest", "manifest_sha256"))
 STORED = picked("stored", ("batch",))

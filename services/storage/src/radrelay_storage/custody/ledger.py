@@ -47,10 +47,10 @@ async def links_of(store: Store, study: str, *, after: int = 0, limit: int = PAG
     return await store.find(Link, where, sort="number", limit=limit)
 
 
-async def first_links(store: Store, after: str, within: Sequence[Where]) -> list[Link]:
+async def first_links(store: Store, after: str, within: Sequence[Where], *, limit: int = PAGE) -> list[Link]:
     """The first link of each study whose key comes after this one, a page of them, by key."""
     later = f"{after}!"  # sorts before everything that begins with the key
-    return await store.find(Link, [Eq("number", 1), Range("study", low=later), *within], sort="study", limit=PAGE)
+    return await store.find(Link, [Eq("number", 1), Range("study", low=later), *within], sort="study", limit=limit)
 
 
 async def whole_chain(store: Store, study: str) -> list[Link]:
