@@ -20,6 +20,7 @@ from radrelay_shared.events import (
     Envelope,
     Event,
     OrderReceived,
+    PatientChanged,
     Priority,
     ReportFinalized,
     StudyReceived,
@@ -59,13 +60,22 @@ FACTS = MappingProxyType(  # every field of any event that has no default
         "endpoint": "ep-1",
         "webhook_id": "msg_1",
         "attempts": 2,
+        "identity": "identities/st-1/1.json",
+        "batch": 1,
+        "object": "st-1/000001/0001.pack",
+        "manifest_sha256": "0" * 64,
+        "purged_at": NOON,
+        "what": "originals",
+        "objects": 3,
     }
 )
+OTHERWISE: dict[type[Event], dict[str, Any]] = {PatientChanged: {"reason": "merged"}}  # a code of its own
 every_event = pytest.mark.parametrize("kind", EVENTS.values(), ids=EVENTS)
 
 
 def example(kind: type[Event], **changes: Any) -> Event:
-    return kind(**{name: value for name, value in {**FACTS, **changes}.items() if name in kind.model_fields})
+    facts = {**FACTS, **OTHERWISE.get(kind, {}), **changes}
+    return kind(**{name: value for name, value in facts.items() if name in kind.model_fields})
 
 
 def enveloped(event: Event) -> Envelope[Event]:
@@ -75,11 +85,16 @@ def enveloped(event: Event) -> Envelope[Event]:
 def test_the_pipeline_is_told_in_its_order() -> None:
     assert [name.removeprefix("radrelay.").removesuffix(".v1") for name in EVENTS] == [
         "order.received",
+        "patient.changed",
         "study.received",
         "study.updated",
         "study.anonymized",
         "study.quarantined",
         "study.stored",
+        "pack.damaged",
+        "pack.restored",
+        "study.purged",
+        "study.erased",
         "study.triaged",
         "study.assigned",
         "assignment.claimed",
