@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from radrelay_anonymize.callers import STUDY_KEY, Auditor, Ctx, Service, Study, case_for
+from radrelay_anonymize.domain.cases import Case, purge_wished
 from radrelay_anonymize.results import restored_result
 from radrelay_anonymize.vault import cases_of_patient, current_identity, left_under, purge
 from radrelay_shared.aggregate import Input
@@ -61,14 +63,23 @@ async def reidentify_result(study: Study, request: Request, caller: Service, con
 
 
 @router.post("/purge")
-async def forget(wish: Purge, caller: Operator, context: Ctx) -> dict[str, list[str]]:
-    """Destroy the way back, for good: nobody can tell any more whose the copies are, or deliver by name."""
+async def forget(wish: Purge, caller: Operator, context: Ctx, response: Response) -> dict[str, list[str]]:
+    """Destroy the way back for good, once a second operator asks for the same: 202 for the first, 200 for the second.
+
+    Nobody can tell any more whose the copies are, or deliver by name.
+    """
     case = await case_for(caller, wish.study, context)
     cases = [case] if wish.scope == "study" else await cases_of_patient(context, case)
-    for each in cases:
-        await record(context.store, caller, "purge", each.study, wish.scope)
-        await purge(context, each.study)
-    return {"purged": [each.study for each in cases]}
+    wished = [each for each in cases if each.purge_wished_by in ("", caller.subject) and not each.purged]
+    for each in wished or cases:
+        await record(context.store, caller, "wish-purge" if wished else "purge", each.study, wish.scope)
+        if wished:
+            await context.store.change(Case, each.study, partial(purge_wished, who=caller.subject))
+        else:
+            await purge(context, each.study)
+    if wished:
+        response.status_code = 202
+    return {"wished" if wished else "purged": [each.study for each in wished or cases]}
 
 
 @router.get("/keys")

@@ -59,6 +59,7 @@ class Case(Aggregate):
     sealed: str = ""  # see `seals`; empty until an instance could be read, and once it was purged
     key: str = ""  # the master key that opens it
     pseudonym: str = ""  # the patient, as the reading zone knows them
+    purge_wished_by: str = ""  # who; a second person carries it out
     purged: bool = False  # the way back was destroyed on purpose; nothing of the study is de-identified any more
     profile: Profile | None = None  # under which all its batches are de-identified
     held: bool = False  # something of it waits for a person
@@ -113,6 +114,11 @@ def decided(
     if release is None or release.received is None:
         return Decision(case)
     return Decision(_with(case, release), events_of(release.received, release))
+
+
+def purge_wished(case: Case | None, who: str) -> Decision[Case] | None:
+    """Remember who wants the way back destroyed; None if there is none any more."""
+    return None if case is None or case.purged else Decision(case.model_copy(update={"purge_wished_by": who}))
 
 
 def purged(case: Case | None) -> Decision[Case] | None:
