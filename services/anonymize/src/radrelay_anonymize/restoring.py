@@ -24,7 +24,7 @@ async def made_again(context: AnonymizeContext, event: PackDamaged, work: Work) 
     originals = await read_manifest(context.originals, received.manifest)
     with TemporaryDirectory(prefix="radrelay-restore-") as folder:
         beside = copy.copy(context)
-        beside.bucket = await connect_blobs(f"file://{folder}", SecretStr(""), SecretStr(""))
+        beside.bucket = await connect_blobs(f"file:///{folder}", SecretStr(""), SecretStr(""))
         made = await work(beside, received, originals)
         if made.manifest_sha256 != event.manifest_sha256:
             raise Refused(
