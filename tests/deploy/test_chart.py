@@ -270,6 +270,7 @@ def test_the_ingress_leads_to_every_service_but_the_vault(manifests: list[Manife
     assert routes == {
         "/ingest": "ingest",
         "/custody": "storage",
+        "/viewers": "storage",
         "/holds": "storage",
         "/purges": "storage",
         "/dicom-web": "storage",

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import uvicorn
@@ -153,7 +154,8 @@ class Runtime:
         if self.service.handlers:
             types, bus = [event.type for event in self.service.handlers], self.bus
             await patiently(lambda: bus.subscribe(name, types, self.consume))
-        work = {"relay": self.relay.run(), **{task.__name__: task(self.context) for task in self.service.tasks}}
+        work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"relay": self.relay.run}
+        work |= {each.__name__: partial(each, self.context) for each in self.service.tasks}
         self.tasks = [asyncio.create_task(self._guarded(label, each), name=label) for label, each in work.items()]
 
     async def _bucket(self, which: str) -> Blobs | None:
@@ -163,11 +165,11 @@ class Runtime:
         access_key = getattr(self.settings, f"{which}_access_key")
         return await connect_blobs(url, access_key, getattr(self.settings, f"{which}_secret_key"))
 
-    async def _guarded(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A background task that ends by itself takes the service down with it: silence is worse."""
         current_service.set(self.service.name)
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             raise
         except Exception:
