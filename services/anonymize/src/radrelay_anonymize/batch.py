@@ -112,8 +112,7 @@ class Work:
             data = await original_of(self.context, series, instance)
             if data is None:
                 return Quarantined(("hash-mismatch",))
-            wash = self.context.washer(self.event.priority)
-            return await asyncio.to_thread(made_copy, data, self.identity, self.engine, wash)
+            return await asyncio.to_thread(made_copy, data, self.identity, self.engine)
 
 
 def first_of(found: set[str]) -> tuple[str, ...]:
