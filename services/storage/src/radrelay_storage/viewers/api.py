@@ -46,9 +46,9 @@ async def invoke_image_display(
     request: Request,
     caller: Reader,
     context: Ctx,
-    requestType: str,  # noqa: N803
-    studyUID: Annotated[str, Query(max_length=64, pattern=r"^[0-9.]+$")],  # noqa: N803
-    viewerType: Annotated[str, Query(max_length=16)] = "ohif",  # noqa: N803
+    requestType: str,  # noqa: N803  RAD-106 names it so
+    studyUID: Annotated[str, Query(max_length=64, pattern=r"^[0-9.]+$")],  # noqa: N803  RAD-106 names it so
+    viewerType: Annotated[str, Query(max_length=16)] = "ohif",  # noqa: N803  RAD-106 names it so
 ) -> Response:
     """Redirects to the study in a viewer (IHE RAD TF-2 §4.106); `viewerType` is ohif, weasis or slicer."""
     if requestType != "STUDY":
