@@ -17,6 +17,7 @@ import pytest
 from pydicom.uid import CTImageStorage
 from tusclient.client import TusClient
 
+from radrelay_ingest.domain.uploads import Outcome, Upload
 from radrelay_ingest.uploads.archive import MAX_DIRECTORY
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.packs import read_instance, read_manifest
@@ -203,6 +204,33 @@ async def test_another_clinic_sees_no_upload_of_this_one(open_door: Door) -> Non
         assert (await other.delete(place, headers=TUS)).status_code == 404
         assert (await mine.delete(place, headers=TUS)).status_code == 204
         assert (await mine.head(place, headers=TUS)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("offset", "outcome", "minutes", "due"),
+    [
+        (0, None, 1, False),  # its first piece is on its way
+        (40, None, 1, False),
+        (40, None, 0, True),
+        (100, None, 1, True),
+        (100, Outcome(stored=1), 1, False),
+        (100, Outcome(stored=1), 0, True),
+    ],
+)
+def test_the_sweep_leaves_an_upload_under_way_to_whoever_writes_it(
+    *, offset: int, outcome: Outcome | None, minutes: int, due: bool
+) -> None:
+    now = datetime(2026, 11, 25, 8, tzinfo=UTC)
+    expires_at = now + timedelta(minutes=minutes)
+    upload = Upload(id="up-1", site="bozeman", length=100, offset=offset, expires_at=expires_at, outcome=outcome)
+    assert upload.due(now) is due
+
+
+async def test_an_upload_of_no_bytes_is_done_at_once(open_door: Door) -> None:
+    async with open_door() as door, door.as_(Role.SITE, "bozeman") as machine:
+        answer = await machine.post(UPLOADS, headers=STREAM | {"Upload-Length": "0"})
+        assert answer.status_code == 201
+        assert (await done(machine, answer.headers["location"]))["stored"] == 0
 
 
 async def test_an_unfinished_upload_is_forgotten_once_it_has_expired(open_door: Door) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
@@ -56,3 +57,7 @@ class Upload(Part):
         if self.outcome is not None:
             return "done"
         return "unpacking" if self.whole else "receiving"
+
+    def due(self, now: datetime) -> bool:
+        """Whether there is work to do: files to be taken out, or an upload to be forgotten."""
+        return self.state == "unpacking" or self.expires_at <= now

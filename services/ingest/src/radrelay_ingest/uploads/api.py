@@ -64,7 +64,7 @@ async def create(
 ) -> Response:
     """Begin an upload of `Upload-Length` bytes, a DICOM file or a zip of them; `Upload-Metadata` is not kept."""
     upload = await begin(context, site, upload_length)
-    if request.headers.get("content-type") == OFFSET_STREAM:
+    if request.headers.get("content-type") == OFFSET_STREAM and not upload.whole:
         upload = await append(context, upload.id, 0, aiter(request.stream()), checksum)
     return Response(status_code=201, headers={**headers_of(upload), "Location": f"{PATH}/{upload.id}"})
 
