@@ -12,8 +12,9 @@ from radrelay_ingest.domain.completeness import Whole
 from radrelay_ingest.domain.matching import Basis, Found, Subject
 from radrelay_ingest.domain.orders import Order, Request
 from radrelay_ingest.domain.patients import Identifier, Patient
+from radrelay_ingest.domain.sealing import answer, seal
 from radrelay_ingest.domain.sites import Site, Sites, register
-from radrelay_ingest.domain.studies import Arrival, Conflict, Harvest, Study, answer, seal
+from radrelay_ingest.domain.studies import Arrival, Conflict, Harvest, Study
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import Priority, StudyQuarantined, StudyReceived, StudyUpdated
 

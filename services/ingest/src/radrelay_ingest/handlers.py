@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
-from radrelay_ingest.domain.studies import Study, erased
+from radrelay_ingest.domain.sealing import erased
+from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.originals import delete_originals
 from radrelay_shared import events
 from radrelay_shared.events import Envelope, Event, StudyPurged

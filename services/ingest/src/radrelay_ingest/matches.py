@@ -14,7 +14,8 @@ from radrelay_ingest.domain.matching import Answered, Subject, find
 from radrelay_ingest.domain.orders import Order, match, unmatch
 from radrelay_ingest.domain.patients import Identifier
 from radrelay_ingest.domain.people import Person, remembered
-from radrelay_ingest.domain.studies import Arrival, Study, answer
+from radrelay_ingest.domain.sealing import answer
+from radrelay_ingest.domain.studies import Arrival, Study
 from radrelay_ingest.identities import rename
 from radrelay_shared.events import Key
 from radrelay_shared.ports import Eq

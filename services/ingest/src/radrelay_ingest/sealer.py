@@ -13,8 +13,8 @@ from functools import partial
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Basis, Wait
+from radrelay_ingest.domain.sealing import seal as decide
 from radrelay_ingest.domain.studies import Study
-from radrelay_ingest.domain.studies import seal as decide
 from radrelay_ingest.judging import Judge, Said, expected_priority
 from radrelay_ingest.matches import answered, reconsider
 from radrelay_ingest.originals import lock

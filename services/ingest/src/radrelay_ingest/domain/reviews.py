@@ -8,7 +8,8 @@ from typing import Literal
 from radrelay_ingest.domain.matching import Basis
 from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.patients import Patient
-from radrelay_ingest.domain.studies import Study, told
+from radrelay_ingest.domain.sealing import told
+from radrelay_ingest.domain.studies import Study
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import PatientChanged
