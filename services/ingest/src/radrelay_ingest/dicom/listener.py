@@ -57,7 +57,7 @@ async def listening(context: IngestContext) -> AsyncIterator[None]:
 def tls_of(settings: IngestSettings) -> ssl.SSLContext:
     """TLS as BCP 195 (RFC 9325) wants it: 1.2 or later, forward secrecy, authenticated encryption."""
     if settings.dicom_tls_certificate is None:
-        raise Invalid("DICOM over TLS needs RADRELAY_DICOM_TLS_CERTIFICATE and RADRELAY_DICOM_TLS_KEY")
+        raise Invalid("TLS needs RADRELAY_DICOM_TLS_CERTIFICATE and RADRELAY_DICOM_TLS_KEY")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     tls.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
@@ -67,7 +67,7 @@ def tls_of(settings: IngestSettings) -> ssl.SSLContext:
             tls.load_verify_locations(settings.dicom_tls_client_ca)
             tls.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise Invalid(f"the certificates for DICOM over TLS cannot be used ({type(error).__name__})") from error
+        raise Invalid(f"the certificates for TLS cannot be used ({type(error).__name__})") from error
     return tls
 
 

@@ -28,6 +28,7 @@ CHANGED = {  # ORC-5 (table 0038), where ORC-1 says that the status changed
     "HD": Status.ON_HOLD,
 }
 STATUS_CHANGED = ("SC", "SR", "SS")
+EI_AUTHORITY, CX_AUTHORITY = 2, 4  # the components that say who gave an identifier out
 SEXES = {"M": "M", "F": "F", "O": "O", "A": "O"}  # table 0001
 TIME = re.compile(r"(\d{8})(?:(\d{4})(\d{2})?(?:\.\d{1,4})?)?([+-]\d{4})?")
 DATE = re.compile(r"\d{4}(?:\d{2}(?:\d{2})?)?")
@@ -72,7 +73,7 @@ def _order(group: tuple[Segment, ...], patient: Patient, visit: Segment | None) 
         referring_physician=_physician(visit, 8) or _physician(order, 12) or _physician(request, 16),
         study_instance_uid=_said(image, 3) or _said(found.get("ZDS"), 1),
         laterality=_laterality(request),
-        visit=_entity(visit, 19),
+        visit=_entity(visit, 19, CX_AUTHORITY),
         patient=patient,
     )
 
@@ -109,7 +110,7 @@ def patient_in(segment: Segment) -> Patient:
 def ids_in(segment: Segment, number: int) -> tuple[Identifier, ...]:
     """Patient IDs (CX) and who gave them out; medical record numbers first, for images bear them."""
     said = sorted(segment.repetitions(number), key=lambda each: part(each, 5) not in ("MR", "PI", ""))
-    return tuple(each for each in (_number(repetition, 4) for repetition in said) if each.value)
+    return tuple(each for each in (_number(repetition, CX_AUTHORITY) for repetition in said) if each.value)
 
 
 def merges_in(message: Message) -> Iterator[tuple[Patient, tuple[Identifier, ...]]]:
@@ -151,15 +152,17 @@ def _said(segment: Segment | None, number: int, component: int = 1) -> str:
     return segment.text(number, component) if segment else ""
 
 
-def _entity(segment: Segment | None, number: int) -> Identifier:
-    """EI: the number, then who gave it out; a CX of visits is alike up to its check digit."""
-    return next((_number(each, 4 if number == 19 else 2) for each in _repetitions(segment, number)), Identifier())  # noqa: PLR2004
+def _entity(segment: Segment | None, number: int, authority: int = EI_AUTHORITY) -> Identifier:
+    """The first of a field's identifiers, an EI unless said."""
+    return next((_number(each, authority) for each in _repetitions(segment, number)), Identifier())
 
 
 def _number(repetition: Repetition, authority: int) -> Identifier:
     """Component 1, given out by the HD in `authority`; an EI spreads its HD over the components behind it."""
     issuer = part(repetition, authority)
-    universal = part(repetition, authority, 2) or (part(repetition, authority + 1) if authority == 2 else "")  # noqa: PLR2004
+    universal = part(repetition, authority, 2)
+    if authority == EI_AUTHORITY:
+        universal = universal or part(repetition, authority + 1)
     return Identifier(value=part(repetition, 1), issuer=issuer, universal=universal)
 
 
