@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from jwt.algorithms import OKPAlgorithm
+from jwt.api_jws import PyJWS
 
 from radrelay_ingest.instance import Reader
 from radrelay_shared.errors import Invalid
@@ -30,6 +33,8 @@ Door = Callable[..., AbstractAsyncContextManager[Any]]
 
 INPUTS = int(os.environ.get("RADRELAY_FUZZ", "1000"))
 SEED = int(os.environ.get("RADRELAY_FUZZ_SEED", "20261125"))
+KEY = Ed25519PrivateKey.generate()  # the site's, for its manifests
+SITE = {"name": "Bozeman Clinic", "jurisdiction": "US-MT", "ae_titles": ["BOZEMAN"]}
 CORPUS = Path(__file__).parent / "corpus"
 AT_ONCE, DRAWN = 10, 500
 PATIENCE = 20  # seconds for as many inputs as are sent at once
@@ -121,6 +126,10 @@ class Senders:
     async def manifests(self, content: bytes) -> int:
         return await self._post("/ingest/manifests", content, {"Content-Type": "application/jose"})
 
+    async def listings(self, content: bytes) -> int:
+        """A manifest that was spoilt before its site signed it."""
+        return await self.manifests(PyJWS().encode(content, KEY, "EdDSA").encode())
+
     async def orders(self, content: bytes) -> int:
         return await self._post("/ingest/fhir/ServiceRequest", content, {"Content-Type": "application/fhir+json"})
 
@@ -163,7 +172,8 @@ KINDS = {  # their share of the inputs, and what may be answered
     "files": (0.25, {200, 409}),
     "multiparts": (0.2, {200, 202, 400, 409}),
     "uploads": (0.05, {201}),
-    "manifests": (0.05, {401, 403, 422}),
+    "manifests": (0.02, {403}),
+    "listings": (0.03, {202, 422}),
     "orders": (0.1, {202, 400, 422}),
     "hl7": (0.05, {200, 400, 422}),
     "mllp": (0.05, set(range(8))),
@@ -189,6 +199,13 @@ async def settle(door: Any) -> None:
             await asyncio.sleep(0.01)
 
 
+async def register_key(door: Any) -> None:
+    key = OKPAlgorithm.to_jwk(KEY.public_key(), as_dict=True)
+    async with door.as_(Role.OPERATOR) as operator:
+        answer = await operator.put("/ingest/sites/bozeman", json=SITE | {"manifest_keys": [key]})
+        assert answer.status_code == 200
+
+
 async def send_all(send: Callable[[bytes], Awaitable[int]], contents: list[bytes]) -> Counter[int]:
     found: Counter[int] = Counter()
     for at in range(0, len(contents), AT_ONCE):
@@ -208,6 +225,7 @@ async def test_what_comes_in_spoilt_is_refused_or_taken_and_leaves_nothing(
     limits = {"dicom_max_associations": 100, "dicom_max_associations_per_peer": 100}
     mllp = {"mllp_host": "127.0.0.1", "mllp_port": 0}
     async with open_door(quiet=3600, **limits, **mllp) as door, door.as_(Role.SITE, "bozeman") as machine:
+        await register_key(door)
         send: Callable[[bytes], Awaitable[int]] = getattr(Senders(door, machine), kind)
         before: tuple[int, int] | None = None
         for contents in inputs(kind, int(INPUTS * share)):

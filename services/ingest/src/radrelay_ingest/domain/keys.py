@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 
@@ -49,5 +48,5 @@ def is_uid(text: str) -> bool:
 
 
 def _digest(secret: bytes, *parts: str) -> str:
-    code = hmac.new(secret, "\0".join(parts).encode(), hashlib.sha256).digest()
+    code = hmac.digest(secret, "\0".join(parts).encode(), "sha256")
     return base64.b32encode(code[:KEY_BYTES]).decode().lower()
