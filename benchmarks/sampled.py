@@ -22,7 +22,7 @@ WAITING = {
     "concurrent.futures.thread:_worker",
     "selectors:EpollSelector.select",
     "threading:Condition.wait",
-    "radrelay_anonymize.domain.reading:quietly",
+    "radrelay_shared.dicom.reading:quietly",
 }
 
 

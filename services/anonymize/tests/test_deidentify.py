@@ -29,9 +29,9 @@ from radrelay_anonymize.domain import (
     words_of,
 )
 from radrelay_anonymize.domain.profile import default
-from radrelay_anonymize.domain.reading import quietly
 from radrelay_anonymize.domain.rules import KEPT_BINARY, WRITTEN, actions, is_enumerated
 from radrelay_anonymize.domain.table import Action
+from radrelay_shared.dicom.reading import quietly
 
 CANARY = "Qzxcanary"
 CANARY_UID = "1.2.826.0.1.3680043.8.498.777"

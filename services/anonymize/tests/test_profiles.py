@@ -11,9 +11,9 @@ from pydicom.dataset import Dataset, FileDataset
 from radrelay_anonymize.domain import Context, Released, release
 from radrelay_anonymize.domain.deidentify import Deidentified, deidentify
 from radrelay_anonymize.domain.profile import CODES, Option, Profile, packaged, packaged_names, profiles_in
-from radrelay_anonymize.domain.reading import encode, read
 from radrelay_anonymize.domain.rules import actions
 from radrelay_anonymize.domain.table import Action
+from radrelay_shared.dicom.reading import encode, read
 from radrelay_shared.errors import Invalid
 
 STUDY_DATE, DEVICE_SERIAL, INSTITUTION, AGE, SOP_UID = 0x00080020, 0x00181000, 0x00080080, 0x00101010, 0x00080018

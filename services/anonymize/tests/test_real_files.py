@@ -12,7 +12,7 @@ import pydicom.data
 import pytest
 
 from radrelay_anonymize.domain import Context, Quarantined, Released, Words, read, release
-from radrelay_anonymize.domain.reading import quietly
+from radrelay_shared.dicom.reading import quietly
 from radrelay_shared.errors import Invalid
 
 PYDICOM = Path(pydicom.data.__file__).parent

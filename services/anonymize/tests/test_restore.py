@@ -14,8 +14,8 @@ from pydicom.sequence import Sequence
 from radrelay_anonymize.domain import Context, Deidentified, deidentify
 from radrelay_anonymize.domain.identity import identity_of
 from radrelay_anonymize.domain.pseudonyms import mapped_uid
-from radrelay_anonymize.domain.reading import elements, quietly, texts
 from radrelay_anonymize.domain.restore import Return, restored
+from radrelay_shared.dicom.reading import elements, quietly, texts
 from radrelay_shared.errors import Invalid
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
-from radrelay_anonymize.domain.reading import encode, read
+from radrelay_shared.dicom.reading import encode, read
 from radrelay_shared.events import StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.testing import client

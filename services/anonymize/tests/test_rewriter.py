@@ -40,9 +40,9 @@ from radrelay_anonymize.domain import (
 )
 from radrelay_anonymize.domain.identity import identity_of
 from radrelay_anonymize.domain.part10 import parsed
-from radrelay_anonymize.domain.reading import quietly
 from radrelay_anonymize.domain.rewriter import Rewritten, rewritten
 from radrelay_anonymize.domain.rules import KEPT_BINARY, WRITTEN, is_enumerated
+from radrelay_shared.dicom.reading import quietly
 from radrelay_shared.errors import Invalid
 
 PYDICOM = Path(pydicom.data.__file__).parent

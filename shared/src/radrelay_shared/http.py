@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Path, Request
@@ -175,16 +175,6 @@ def problem(error: RadRelayError, trace: str | None = None) -> JSONResponse:
 async def context_of(request: Request) -> Any:  # plain functions would wait for a thread
     """The service's own `Context`, for routes: `context: Annotated[TriageContext, Depends(context_of)]`."""
     return request.app.state.context
-
-
-async def collected(body: AsyncIterator[bytes], most: int) -> bytes:
-    """The whole of a body that may be larger than `BODY_LIMIT`; raises `TooLarge` beyond `most` bytes."""
-    found = bytearray()
-    async for piece in body:
-        found += piece
-        if len(found) > most:
-            raise TooLarge(f"a request body here is at most {most} bytes")
-    return bytes(found)
 
 
 class Edge:

@@ -15,7 +15,7 @@ from radrelay_anonymize.results import restored_result
 from radrelay_anonymize.vault import cases_of_patient, current_identity, left_under, purge
 from radrelay_shared.aggregate import Input
 from radrelay_shared.audit import record, records
-from radrelay_shared.http import collected
+from radrelay_shared.bodies import collected
 from radrelay_shared.security import Operator
 
 router = APIRouter(prefix="/vault", tags=["vault"])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
-
-from pydicom.dataset import Dataset, FileDataset
 
 from radrelay_anonymize.domain import (
     Context,
@@ -22,11 +19,9 @@ from radrelay_anonymize.domain import (
 )
 from radrelay_anonymize.domain.identity import Identity, identity_of
 from radrelay_anonymize.domain.profile import Profile
-from radrelay_anonymize.domain.reading import quietly
+from radrelay_shared.dicom.described import metadata_of
 from radrelay_shared.errors import Invalid
 from radrelay_shared.packs import PackPart
-
-BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,30 +99,3 @@ def described(outcome: Released) -> Copy:
         metadata=metadata_of(dataset),
     )
     return Copy(part, facts)
-
-
-def metadata_of(dataset: FileDataset) -> dict[str, Any]:
-    """The data set as DICOM JSON; consumes it, for pixels and other bulk are taken out, waveforms in sequences, too."""
-    with quietly():
-        without_bulk(dataset)
-        found = {f"{int(tag):08X}": as_json(dataset, tag) for tag in list(dataset.keys())}
-    return {tag: element for tag, element in found.items() if element is not None}
-
-
-def without_bulk(dataset: Dataset) -> None:
-    for element in list(dataset):
-        if element.VR in BULK:
-            del dataset[element.tag]
-        elif element.VR == "SQ":
-            for item in element.value:
-                without_bulk(item)
-
-
-def as_json(dataset: Dataset, tag: int) -> dict[str, Any] | None:
-    """One element; None for what JSON has no form for: a DS that is no number, an FD that is not a number (NaN)."""
-    try:
-        element: dict[str, Any] = dataset[tag].to_json_dict(None, 0)
-        json.dumps(element, allow_nan=False)
-    except Exception:  # noqa: BLE001  pydicom raises many kinds, whose texts may quote values; the file keeps the element
-        return None
-    return element

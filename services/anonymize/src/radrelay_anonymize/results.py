@@ -8,9 +8,9 @@ from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Case
 from radrelay_anonymize.domain.profile import Option, Profile
 from radrelay_anonymize.domain.pseudonyms import date_shift
-from radrelay_anonymize.domain.reading import encode, read
 from radrelay_anonymize.domain.restore import Return, restored
 from radrelay_anonymize.vault import current_identity, identity_in, uids_of_patient
+from radrelay_shared.dicom.reading import encode, read
 
 
 async def restored_result(context: AnonymizeContext, case: Case, data: bytes) -> bytes:

@@ -15,8 +15,9 @@ from radrelay_ingest.context import IngestContext, Sender
 from radrelay_ingest.domain.sites import REGISTER, Site, SiteName, Sites, register
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.manifests import take_manifest
-from radrelay_ingest.stow import Store, boundary_of
+from radrelay_ingest.stow import Store
 from radrelay_shared.aggregate import current_traceparent
+from radrelay_shared.dicom.stow import BODY
 from radrelay_shared.errors import NotFound
 from radrelay_shared.events import Key
 from radrelay_shared.ports import In
@@ -26,13 +27,6 @@ router = APIRouter(prefix="/ingest", tags=["ingest"])
 
 StudyKey = Annotated[str, Path(pattern=r"^st-[a-z2-7]{1,64}$")]
 StudyUid = Annotated[str, Path(pattern=r"^[0-9.]{1,64}$")]
-MULTIPART = {
-    "requestBody": {
-        "required": True,
-        "content": {'multipart/related; type="application/dicom"': {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
-
 JOSE = {"requestBody": {"required": True, "content": {"application/jose": {"schema": {"type": "string"}}}}}
 
 
@@ -50,13 +44,13 @@ async def get_sites(context: IngestDep, _: Operator) -> dict[str, Site]:
     return (await context.refresh_sites()).sites
 
 
-@router.post("/dicom-web/studies", openapi_extra=MULTIPART)
+@router.post("/dicom-web/studies", openapi_extra=BODY)
 async def store_instances(request: Request, context: IngestDep, site: ActingSite) -> JSONResponse:
     """Store instances (PS3.18 §10.5): 200 if all are durable, 202 if some failed, 409 if none was stored."""
     return await _store(request, context, site, None)
 
 
-@router.post("/dicom-web/studies/{study_instance_uid}", openapi_extra=MULTIPART)
+@router.post("/dicom-web/studies/{study_instance_uid}", openapi_extra=BODY)
 async def store_instances_of_study(
     request: Request, context: IngestDep, site: ActingSite, study_instance_uid: StudyUid
 ) -> JSONResponse:
@@ -65,10 +59,9 @@ async def store_instances_of_study(
 
 
 async def _store(request: Request, context: IngestContext, site: str, study_instance_uid: str | None) -> JSONResponse:
-    boundary = boundary_of(request.headers.get("content-type", ""))
     store = Store(context, Sender(site, current_traceparent()), study_instance_uid)
-    outcome = await store.run(aiter(request.stream()), boundary)
-    return JSONResponse(outcome.dicom_json, outcome.status, media_type="application/dicom+json")
+    outcome = await store.run(aiter(request.stream()), request.headers.get("content-type", ""))
+    return JSONResponse(outcome.dicom_json(), outcome.status, media_type="application/dicom+json")
 
 
 @router.post("/manifests", status_code=202, openapi_extra=JOSE)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import zlib
 from typing import BinaryIO
 
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-
-from radrelay_ingest.domain.keys import is_uid
 from radrelay_ingest.domain.studies import Head
-from radrelay_ingest.walk import Values, Walk
-from radrelay_shared.errors import Invalid
+from radrelay_shared.dicom.walk import Values
+from radrelay_shared.dicom.whole import (
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    WholeFile,
+    text_in,
+    uid_in,
+)
 
-PREAMBLE, PREFIX = 128, b"DICM"
-META_END, TRANSFER_SYNTAX_UID = 0x0002_FFFF, 0x0002_0010
-SOP_CLASS_UID, SOP_INSTANCE_UID = 0x0008_0016, 0x0008_0018
 ACCESSION_NUMBER, MODALITY = 0x0008_0050, 0x0008_0060
 PATIENT_ID = 0x0010_0020
-STUDY_INSTANCE_UID, SERIES_INSTANCE_UID = 0x0020_000D, 0x0020_000E
 STUDY_INSTANCES = 0x0020_1208
 WANTED = frozenset(
     (
@@ -33,7 +33,7 @@ WANTED = frozenset(
     )
 )
 
-PIECE, INFLATED_PIECE, MAX_INFLATED = 1 << 16, 1 << 20, 4 << 30  # bytes
+PIECE = 1 << 16  # bytes
 
 
 def read_head(file: BinaryIO, size: int) -> Head:
@@ -48,119 +48,28 @@ def read_head(file: BinaryIO, size: int) -> Head:
 
 
 class Reader:
-    """Feed it a DICOM file as it comes; it raises `Invalid` unless that is one, and whole.
-
-    All elements are walked (PS3.5 §7.1) without reading their values, so that a file cut anywhere but between two
-    elements is noticed, and no pixel data is held in memory. A deflated data set is checked by its own end mark.
-    """
+    """Feed it a DICOM file as it comes; it raises `Invalid` unless that is one, and whole."""
 
     def __init__(self) -> None:
-        self.preamble = b""
-        self.meta = Walk({TRANSFER_SYNTAX_UID}, implicit=False, little=True, last=META_END)
-        self.data_set: Walk | Deflated | None = None  # once the meta information is behind
-
-    def feed(self, piece: bytes | memoryview) -> None:
-        data = memoryview(piece)
-        if len(self.preamble) < PREAMBLE + len(PREFIX):
-            data = self._take_preamble(data)
-        if self.data_set is None:
-            data = self._take_meta(data)
-        if self.data_set is not None:
-            self.data_set.feed(data)
-
-    def skip(self) -> int:
-        """How many of the next bytes it need not be fed."""
-        return self.data_set.skip() if isinstance(self.data_set, Walk) else 0
+        self.file = WholeFile(WANTED)
+        self.feed, self.skip = self.file.feed, self.file.skip
 
     def finish(self) -> Head:
         """The file has ended; what the front door needs of it."""
-        if not self.preamble.endswith(PREFIX):
-            raise _not_dicom()
-        syntax = _uid(self.meta.values, TRANSFER_SYNTAX_UID)
-        if self.data_set is not None:
-            self.data_set.finish()
-        values = self.data_set.values if self.data_set is not None else {}
+        values = self.file.finish()
         return Head(
-            transfer_syntax_uid=syntax,
-            sop_class_uid=_uid(values, SOP_CLASS_UID),
-            sop_instance_uid=_uid(values, SOP_INSTANCE_UID),
-            study_instance_uid=_uid(values, STUDY_INSTANCE_UID),
-            series_instance_uid=_uid(values, SERIES_INSTANCE_UID),
-            modality=_text(values, MODALITY),
-            accession_number=_text(values, ACCESSION_NUMBER),
-            patient_id=_text(values, PATIENT_ID),
+            transfer_syntax_uid=self.file.syntax,
+            sop_class_uid=uid_in(values, SOP_CLASS_UID),
+            sop_instance_uid=uid_in(values, SOP_INSTANCE_UID),
+            study_instance_uid=uid_in(values, STUDY_INSTANCE_UID),
+            series_instance_uid=uid_in(values, SERIES_INSTANCE_UID),
+            modality=text_in(values, MODALITY),
+            accession_number=text_in(values, ACCESSION_NUMBER),
+            patient_id=text_in(values, PATIENT_ID),
             study_instances=_count(values, STUDY_INSTANCES),
         )
 
-    def _take_preamble(self, data: memoryview) -> memoryview:
-        missing = PREAMBLE + len(PREFIX) - len(self.preamble)
-        self.preamble += data[:missing]
-        if missing <= len(data) and not self.preamble.endswith(PREFIX):
-            raise _not_dicom()
-        return data[missing:]
-
-    def _take_meta(self, data: memoryview) -> memoryview:
-        """Take the file meta information (PS3.10 §7.1); once it is complete, the beginning of the data set."""
-        self.meta.feed(data)
-        if self.meta.rest is None:
-            return data[:0]
-        self.data_set = _data_set(_uid(self.meta.values, TRANSFER_SYNTAX_UID))
-        return self.meta.rest
-
-
-def _data_set(syntax: str) -> Walk | Deflated:
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return Deflated()
-    return Walk(WANTED, implicit=syntax == ImplicitVRLittleEndian, little=syntax != ExplicitVRBigEndian)
-
-
-class Deflated:
-    """A deflated data set (PS3.5 §A.5), walked while it is inflated."""
-
-    def __init__(self) -> None:
-        self.inflater, self.size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        self.walk = Walk(WANTED, implicit=False, little=True)
-
-    @property
-    def values(self) -> Values:
-        return self.walk.values
-
-    def feed(self, data: bytes | memoryview) -> None:
-        try:
-            while len(data) and not self.inflater.eof:
-                inflated = self.inflater.decompress(data, INFLATED_PIECE)
-                self.walk.feed(memoryview(inflated))
-                data, self.size = self.inflater.unconsumed_tail, self.size + len(inflated)
-                if self.size > MAX_INFLATED:
-                    raise Invalid(f"a deflated data set has at most {MAX_INFLATED} bytes when it is inflated")
-        except zlib.error as error:
-            raise Invalid("damaged: the deflated data set cannot be inflated") from error
-
-    def finish(self) -> None:
-        if not self.inflater.eof:
-            raise Invalid("truncated: the deflated data set has no end")
-
-
-def _not_dicom() -> Invalid:
-    return Invalid("not a DICOM file: there is no DICM prefix at byte 128")
-
-
-def _uid(values: Values, tag: int) -> str:
-    found = _text(values, tag)
-    if not is_uid(found):
-        raise Invalid(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {'is not a UID' if found else 'is missing'}")
-    return found
-
 
 def _count(values: Values, tag: int) -> int | None:
-    found = _text(values, tag)
+    found = text_in(values, tag)
     return int(found) if found.isascii() and found.isdigit() and int(found) else None
-
-
-def _text(values: Values, tag: int) -> str:
-    """A short text value without padding; what is not UTF-8 is read byte for byte, so that equal stays equal."""
-    value = values.get(tag, b"")
-    try:
-        return value.decode().strip("\0 ")
-    except UnicodeDecodeError:
-        return value.decode("latin-1").strip("\0 ")

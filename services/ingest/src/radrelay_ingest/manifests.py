@@ -16,10 +16,9 @@ from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.evidence import Evidence, ManifestGiven, with_manifest
 from radrelay_ingest.domain.manifests import SignedManifest, read_manifest
 from radrelay_ingest.domain.sites import PublicKey
-from radrelay_ingest.stow import patiently
+from radrelay_shared.bodies import collected, patiently
 from radrelay_shared.errors import Conflict, Forbidden
 from radrelay_shared.events import Key
-from radrelay_shared.http import collected
 
 ALGORITHM = "EdDSA"
 MAX_BYTES = 24 << 20  # of a signed manifest of the most instances

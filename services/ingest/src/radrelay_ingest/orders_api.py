@@ -15,7 +15,7 @@ from radrelay_ingest.hl7.taking import answer
 from radrelay_ingest.orders import take_order
 from radrelay_ingest.receipts import Answer, Final, Work, once
 from radrelay_ingest.signatures import verify
-from radrelay_ingest.stow import UnsupportedMedia
+from radrelay_shared.bodies import UnsupportedMedia
 from radrelay_shared.errors import Permanent, Unauthenticated
 from radrelay_shared.security import Role, require
 

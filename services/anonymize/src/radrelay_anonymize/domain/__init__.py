@@ -3,11 +3,11 @@
 from radrelay_anonymize.domain.deidentify import Deidentified, Outcome, Quarantined, deidentify
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.pseudonyms import date_shift, mapped_uid, pseudonym
-from radrelay_anonymize.domain.reading import encode, read
 from radrelay_anonymize.domain.release import Released, head_of, opened, release, released, words_of_instance
 from radrelay_anonymize.domain.values import Context
 from radrelay_anonymize.domain.verify import verify
 from radrelay_anonymize.domain.words import Words, words_of
+from radrelay_shared.dicom.reading import encode, read
 
 __all__ = [
     "Context",

@@ -15,11 +15,11 @@ from pydicom.sequence import Sequence
 from radrelay_anonymize.domain.gate import Pixels, pixel_state, refusal
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option, Profile
-from radrelay_anonymize.domain.reading import DEEPEST, element, quietly, texts
 from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, Actions, actions, passed_on
 from radrelay_anonymize.domain.table import TEXT, Action
 from radrelay_anonymize.domain.values import Context, dummy, made
 from radrelay_anonymize.domain.words import Words, words_of
+from radrelay_shared.dicom.reading import DEEPEST, element, quietly, texts
 from radrelay_shared.errors import Invalid
 
 METHOD = "RadRelay: PS3.15 Basic Profile 2026c with options, default deny"

@@ -14,7 +14,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from radrelay_anonymize.domain.reading import texts
+from radrelay_shared.dicom.reading import texts
 
 Pixels = Literal["none", "plain", "suspect", "burned-in"]
 

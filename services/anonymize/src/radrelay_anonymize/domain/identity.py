@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 
-from radrelay_anonymize.domain.reading import element, quietly, texts
 from radrelay_anonymize.domain.words import Words
+from radrelay_shared.dicom.reading import element, quietly, texts
 
 ATTRIBUTES = (
     "PatientName",

@@ -13,9 +13,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 from radrelay_anonymize.domain.gate import NATIVE
 from radrelay_anonymize.domain.pseudonyms import REGISTERED
 from radrelay_anonymize.domain.rawvalues import encodings
-from radrelay_anonymize.domain.reading import PREAMBLE
 from radrelay_anonymize.domain.rules import PIXEL_GROUP
 from radrelay_anonymize.domain.structure import DataSet, Named, Parser
+from radrelay_shared.dicom.reading import PREAMBLE
 from radrelay_shared.errors import Invalid
 
 GROUP_LENGTH, META_GROUP = b"\x02\0\0\0UL\x04\0", b"\x02\0"

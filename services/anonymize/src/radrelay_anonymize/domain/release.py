@@ -11,12 +11,12 @@ from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.part10 import Part10, parsed
 from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.domain.rawvalues import Unusual
-from radrelay_anonymize.domain.reading import encode, quietly, read
 from radrelay_anonymize.domain.rewriter import rewritten, words_in
 from radrelay_anonymize.domain.rules import passed_on
 from radrelay_anonymize.domain.values import Context
 from radrelay_anonymize.domain.verify import inspected
 from radrelay_anonymize.domain.words import Words, words_of
+from radrelay_shared.dicom.reading import encode, quietly, read
 from radrelay_shared.errors import Invalid
 
 # Kinds of evidence that may be chance (Rose, a name or a colour), and that a person who has looked may overrule.

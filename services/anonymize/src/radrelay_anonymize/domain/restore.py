@@ -15,8 +15,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 
 from radrelay_anonymize.domain.identity import Identity
-from radrelay_anonymize.domain.reading import elements, quietly, texts
 from radrelay_anonymize.domain.values import shifted
+from radrelay_shared.dicom.reading import elements, quietly, texts
 from radrelay_shared.errors import Invalid
 
 MARKS = (

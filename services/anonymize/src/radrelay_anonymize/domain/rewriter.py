@@ -12,13 +12,13 @@ from radrelay_anonymize.domain.part10 import Part10
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option
 from radrelay_anonymize.domain.rawvalues import MOST_TEXT, NUMBERS, SIZES, header, item, joined, texts_of
-from radrelay_anonymize.domain.reading import quietly
 from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, actions, passed_on
 from radrelay_anonymize.domain.signature import file_meta, signature
 from radrelay_anonymize.domain.structure import DataSet, Element
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.values import SPELLED, Context, remade
 from radrelay_anonymize.domain.words import Words, gathered
+from radrelay_shared.dicom.reading import quietly
 from radrelay_shared.errors import Invalid
 
 SOP_CLASS, SOP_INSTANCE, TEXT_VALUE = 0x00080016, 0x00080018, 0x0040A160

@@ -11,7 +11,7 @@ from radrelay_anonymize.domain.deidentify import IMPLEMENTATION_NAME, IMPLEMENTA
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.domain.rawvalues import header, item, joined
-from radrelay_anonymize.domain.reading import texts
+from radrelay_shared.dicom.reading import texts
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,8 +11,8 @@ from struct import Struct
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
-from radrelay_anonymize.domain.reading import DEEPEST, UNDEFINED
 from radrelay_anonymize.domain.words import kind_of
+from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED
 from radrelay_shared.errors import Invalid
 
 MOST_ELEMENTS = 500_000  # 25,000 frames with twenty each

@@ -15,10 +15,10 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from radrelay_anonymize.domain.private import creator_tag, private_action
 from radrelay_anonymize.domain.profile import Option, Profile, default
-from radrelay_anonymize.domain.reading import DEEPEST, UNDEFINED, element, quietly, texts
 from radrelay_anonymize.domain.rules import is_enumerated
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words, fold, squeeze
+from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED, element, quietly, texts
 from radrelay_shared.errors import Invalid
 
 TEXTUAL = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})

@@ -12,9 +12,9 @@ from itertools import pairwise
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
-from radrelay_anonymize.domain.patterns import MARK, without_patterns
 from radrelay_anonymize.domain.pseudonyms import is_well_known
-from radrelay_anonymize.domain.reading import elements, quietly, texts
+from radrelay_shared.dicom.patterns import MARK, without_patterns
+from radrelay_shared.dicom.reading import elements, quietly, texts
 
 # Never identity by themselves, though they stand in names: particles, titles, placeholders.
 STOP = frozenset({

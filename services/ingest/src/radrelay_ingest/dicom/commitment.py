@@ -16,8 +16,8 @@ from radrelay_ingest.dicom.messages import Answer, Asked, Report
 from radrelay_ingest.dicom.peers import associated
 from radrelay_ingest.domain.commitments import Commitment, Reference
 from radrelay_ingest.domain.commitments import asked as remembered
-from radrelay_ingest.domain.keys import is_uid
 from radrelay_ingest.domain.sites import Peer
+from radrelay_shared.dicom.whole import is_uid
 from radrelay_shared.errors import Invalid, TooLarge
 
 REQUEST = 1  # the one action type (PS3.4 §J.3.2)

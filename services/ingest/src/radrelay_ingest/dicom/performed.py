@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.dicom.messages import DUPLICATE_INSTANCE, Answer, Asked
-from radrelay_ingest.domain.keys import is_uid
 from radrelay_ingest.domain.steps import Known, Step, StepStatus, begun, changed
+from radrelay_shared.dicom.whole import is_uid
 from radrelay_shared.errors import Invalid
 
 STATUSES: tuple[StepStatus, ...] = ("IN PROGRESS", "DISCONTINUED", "COMPLETED")

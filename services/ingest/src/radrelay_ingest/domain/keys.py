@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import hmac
-import re
 
 from radrelay_shared.events import Key
 
-UID = re.compile(r"[0-9.]{1,64}")
 KEY_BYTES = 20  # 160 bits, 32 characters of base 32
 
 
@@ -40,11 +38,6 @@ def step_key(secret: bytes, site: str, sop_instance_uid: str) -> Key:
 def commitment_key(secret: bytes, site: str, transaction_uid: str) -> Key:
     """A storage commitment transaction's key at this site."""
     return f"sc-{_digest(secret, 'commitment', site, transaction_uid)}"
-
-
-def is_uid(text: str) -> bool:
-    """Whether it has the form of a UID (PS3.5 §9.1), leading zeros forgiven."""
-    return UID.fullmatch(text) is not None
 
 
 def _digest(secret: bytes, *parts: str) -> str:

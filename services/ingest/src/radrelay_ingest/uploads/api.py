@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from radrelay_ingest.callers import ActingSite, IngestDep, Machine, Viewer
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.uploads import Upload
-from radrelay_ingest.stow import UnsupportedMedia
 from radrelay_ingest.uploads.protocol import (
     CAPABILITIES,
     OFFSET_STREAM,
@@ -21,6 +20,7 @@ from radrelay_ingest.uploads.protocol import (
     headers_of,
 )
 from radrelay_ingest.uploads.receiving import append, begin, exclusively
+from radrelay_shared.bodies import UnsupportedMedia
 from radrelay_shared.security import Principal
 
 router = APIRouter(prefix=PATH, tags=["uploads"])

@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.uploads import Upload
-from radrelay_ingest.stow import TooSlow, patiently
 from radrelay_ingest.uploads.protocol import Busy, Checksum, ChecksumMismatch, WrongOffset
 from radrelay_ingest.uploads.shelf import Chunk
 from radrelay_shared.aggregate import current_traceparent
+from radrelay_shared.bodies import TooSlow, patiently
 from radrelay_shared.errors import Full, TooLarge
 
 UNFINISHED = 1000  # uploads a site may have under way

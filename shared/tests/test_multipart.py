@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from email.message import Message
+
 import pytest
 
-from radrelay_ingest.multipart import Begin, Data, End, Malformed, Splitter
-from radrelay_ingest.stow import UnsupportedMedia, boundary_of
+from radrelay_shared.bodies import UnsupportedMedia
+from radrelay_shared.dicom.multipart import Begin, Data, End, Malformed, Splitter
+from radrelay_shared.dicom.stow import boundary_of
+from radrelay_shared.dicom.stow import parts as parts_of
 
 TWO_PARTS = (
     b"to be ignored\r\n--b\r\nContent-Type: application/dicom\r\n\r\none\r\n--not\r\n--b  \r\n\r\n\r\n--b--\r\nand this"
 )
+
+
+def header(content_type: str) -> Message:
+    found = Message()
+    found["Content-Type"] = content_type
+    return found
 
 
 def parts(body: bytes, size: int) -> list[tuple[str, bytes]]:
@@ -65,7 +76,7 @@ def test_a_broken_body_is_said_to_be_broken(body: bytes) -> None:
     ],
 )
 def test_the_boundary_is_found(content_type: str) -> None:
-    assert boundary_of(content_type) == "b"
+    assert boundary_of(header(content_type)) == "b"
 
 
 @pytest.mark.parametrize(
@@ -74,9 +85,19 @@ def test_the_boundary_is_found(content_type: str) -> None:
 )
 def test_other_content_is_not_taken(content_type: str) -> None:
     with pytest.raises(UnsupportedMedia):
-        boundary_of(content_type)
+        boundary_of(header(content_type))
 
 
 def test_a_content_type_without_boundary_is_malformed() -> None:
     with pytest.raises(Malformed):
-        boundary_of('multipart/related; type="application/dicom"')
+        boundary_of(header('multipart/related; type="application/dicom"'))
+
+
+async def test_one_instance_may_come_without_an_envelope() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"on"
+        yield b"e"
+
+    tokens = [each async for each in parts_of("application/dicom; transfer-syntax=*", body())]
+    assert tokens[1:] == [Data(b"on"), Data(b"e"), End()]
+    assert isinstance(tokens[0], Begin)

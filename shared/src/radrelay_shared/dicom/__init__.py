@@ -1,0 +1,1 @@
+"""What the services that read DICOM have in common."""
