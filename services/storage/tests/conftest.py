@@ -74,7 +74,7 @@ async def watched(tmp_path: Path, watch: Watch) -> AsyncIterator[Runtime]:
 def image() -> Callable[..., Dataset]:
     """`image("CT_small.dcm", 1, series=2, number=3)`: that file as instance 2.25.1.2.3 of study 2.25.1."""
 
-    def made(name: str, study: int, *, series: int = 1, number: int = 1, **changes: str) -> Dataset:
+    def made(name: str, study: int, *, series: int = 1, number: int = 1, **changes: Any) -> Dataset:
         found = dcmread(FILES / name)
         found.StudyInstanceUID = f"2.25.{study}"
         found.SeriesInstanceUID = f"2.25.{study}.{series}"

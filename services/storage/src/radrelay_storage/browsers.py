@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from radrelay_storage.settings import StorageSettings
 
-SENT = ("Authorization", "X-API-Key", "If-None-Match")
+SENT = ("Authorization", "X-API-Key", "If-None-Match", "Content-Type")
 SEEN = ("ETag", "Warning")
 
 
@@ -17,6 +17,11 @@ def browsers(settings: StorageSettings) -> list[Middleware]:
         return []
     return [
         Middleware(
-            CORSMiddleware, allow_origins=settings.viewer_origins, allow_headers=SENT, expose_headers=SEEN, max_age=600
+            CORSMiddleware,
+            allow_origins=settings.viewer_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=SENT,
+            expose_headers=SEEN,
+            max_age=600,
         )
     ]

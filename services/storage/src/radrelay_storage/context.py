@@ -20,6 +20,7 @@ from radrelay_storage.workers import Workers
 
 SERIES_SEEN = 256
 READINGS_NOTED = 10_000
+RECEIVED_AT_ONCE = 4  # requests that bring derived objects
 
 
 @dataclass
@@ -35,6 +36,7 @@ class StorageContext(Context[StorageSettings]):
 
     query_address: tuple[str, int] | None = None  # where workstations are answered
     signer: Signer | None = None  # of the custody ledger's checkpoints
+    receiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RECEIVED_AT_ONCE))  # requests
     verifying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # studies are read one by one
 
     rules: tuple[Rule, ...] = ()  # of retention

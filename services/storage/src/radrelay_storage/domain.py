@@ -17,6 +17,8 @@ from radrelay_shared.events import StudyAnonymized, StudyFacts, StudyStored
 from radrelay_shared.ports import Index
 from radrelay_storage.attributes import Attributes, Level, kept, one_of, searchable, tag
 
+DERIVED = 1_000_000  # batches of derived objects are numbered from here; anonymize counts its own from 1
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,15 @@ class StudyBatch(Frozen):
     manifest: str
     series: tuple[str, ...]
     instances: int
+
+
+class Claim(Frozen):
+    """A batch of derived objects that is the study's own, and is brought to where searches find it."""
+
+    batch: StudyBatch
+    manifest_sha256: str
+    by: str  # the caller's subject
+    at: AwareDatetime
 
 
 class StoredSeries(Frozen):
@@ -83,6 +94,7 @@ class Study(Aggregate):
         Index("studies", ("keys.AccessionNumber",)),
         Index("studies", ("keys.StudyDate",)),
         Index("studies", ("keys.PatientName",)),
+        Index("studies", ("claim.batch.batch",)),
     )
 
     site: str
@@ -96,7 +108,12 @@ class Study(Aggregate):
     attributes: Attributes
     keys: dict[str, str]
     batches: tuple[StudyBatch, ...]
+    claim: Claim | None = None
     instances: int  # different ones
+
+    @property
+    def derived(self) -> tuple[StudyBatch, ...]:
+        return tuple(each for each in self.batches if each.batch >= DERIVED)
 
     @property
     def series(self) -> int:
@@ -108,7 +125,7 @@ def series_key(study: str, series_instance_uid: str) -> str:
 
 
 def store_series(
-    series: Series | None, stored: StoredSeries, others: Mapping[int, frozenset[str]], event: StudyAnonymized
+    series: Series | None, stored: StoredSeries, others: Mapping[int, frozenset[str]], of: StudyAnonymized | Study
 ) -> Decision[Series] | None:
     """Add a batch to its series; what an earlier stored batch said of the series stays.
 
@@ -118,14 +135,14 @@ def store_series(
     if stored.where.batch in known:
         return None
     if known - others.keys():
-        raise Conflict(f"another batch of {event.study} was stored at the same time; this one comes again")
+        raise Conflict(f"another batch of {of.study} was stored at the same time; this one comes again")
     attributes = kept(stored.first, Level.SERIES) | (series.attributes if series else {})
     batches = (*(series.batches if series else ()), stored.where)
     return Decision(
         Series(
-            site=event.site,
-            study=event.study,
-            study_instance_uid=event.study_instance_uid,
+            site=of.site,
+            study=of.study,
+            study_instance_uid=of.study_instance_uid,
             series_instance_uid=stored.series_instance_uid,
             modality=stored.modality,
             attributes=attributes,
@@ -169,9 +186,29 @@ def store_study(
         attributes=attributes,
         keys=searchable(attributes, Level.STUDY) | {"ModalitiesInStudy": one_of(modalities)},
         batches=tuple(sorted(batches, key=lambda each: each.batch)),
+        claim=study.claim if study else None,
         instances=max(instances, study.instances if study else 0),
     )
     return Decision(state, [stored_event(state, event)])
+
+
+def claimed(study: Study | None, claim: Claim, seen: Study) -> Decision[Study] | None:
+    """Make the batch the study's own, if the study has nothing else than when the batch was judged."""
+    if study is None or study.claim or study.batches != seen.batches:
+        return None
+    return Decision(study.model_copy(update={"claim": claim}))
+
+
+def settled(study: Study | None, claim: Claim, modalities: list[str], instances: int) -> Decision[Study] | None:
+    """Count the claimed batch among the others, once."""
+    if study is None or study.claim != claim:
+        return None
+    batches = tuple(sorted((*study.batches, claim.batch), key=lambda each: each.batch))
+    known = union(study.modalities, modalities)
+    keys = study.keys | {"ModalitiesInStudy": one_of(known)}
+    counted = max(instances, study.instances)
+    update = {"batches": batches, "claim": None, "modalities": known, "keys": keys, "instances": counted}
+    return Decision(study.model_copy(update=update))
 
 
 def stored_event(study: Study, event: StudyAnonymized) -> StudyStored:

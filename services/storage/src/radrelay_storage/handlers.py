@@ -35,7 +35,7 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
         key = series_key(event.study, each.series_instance_uid)
         before = await store.read(Series, key)
         others = await context.shelf.uids(before) if before else {}
-        await store.change(Series, key, partial(domain.store_series, stored=each, others=others, event=event))
+        await store.change(Series, key, partial(domain.store_series, stored=each, others=others, of=event))
     instances = sum(each.instances for each in await every_series(event.study, context))
     await record(store, event.study, event.site, [DEIDENTIFIED(envelope), STORED(envelope)])
     siblings = await studies_of(context, event.site, pseudonym_in(stored))

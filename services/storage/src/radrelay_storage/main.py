@@ -7,7 +7,7 @@ from radrelay_shared.service import Service, run
 from radrelay_storage.context import StorageContext
 from radrelay_storage.front import front
 from radrelay_storage.handlers import HANDLERS
-from radrelay_storage.routes import PATHS, ROUTERS
+from radrelay_storage.routes import PATHS, ROUTERS, STREAMS
 from radrelay_storage.settings import StorageSettings
 from radrelay_storage.tasks import AGGREGATES, TASKS
 
@@ -22,6 +22,7 @@ SERVICE = Service(
     routers=ROUTERS,
     tasks=TASKS,
     middleware=front,
+    streams=STREAMS,
 )
 
 

@@ -17,6 +17,7 @@ from radrelay_storage.custody.hops import hop, moment
 from radrelay_storage.custody.ledger import first_links, record, whole_chain
 from radrelay_storage.custody.objects import Fault, first_fault
 from radrelay_storage.custody.verify import living
+from radrelay_storage.domain import DERIVED
 
 log = logging.getLogger("radrelay.storage")
 
@@ -93,12 +94,15 @@ async def _study(context: StorageContext, study: str) -> None:
 async def _damaged(context: StorageContext, link: Link, fault: Fault, sha256: str) -> None:
     """Note it and ask for the batch to be made again: in every round, for as long as it is bad."""
     now, batch = context.clock(), int(link.facts["batch"])
-    log.error("%s is damaged: %s; it is made again from the originals", fault.object, fault.why)
+    derived = batch >= DERIVED  # there are no originals of it
+    mended = "restore it from a backup" if derived else "it is made again from the originals"
+    log.error("%s is damaged: %s; %s", fault.object, fault.why, mended)
     damage = Damage(study=link.study, site=link.site, batch=batch, object=fault.object, why=fault.why, at=now)
     told = PackDamaged(site=link.site, study=link.study, batch=batch, object=fault.object, manifest_sha256=sha256)
+    asked = [] if derived else [told]
     seen = hop("damaged", f"damaged {batch} {moment(now)}", now, SELF, batch=batch, object=fault.object, why=fault.why)
     await record(context.store, link.study, link.site, [seen])
-    await context.store.change(Damage, damage_id(link.study, batch), lambda _: Decision(damage, [told]))
+    await context.store.change(Damage, damage_id(link.study, batch), lambda _: Decision(damage, asked))
 
 
 async def is_restored(context: StorageContext, event: PackRestored) -> bool:

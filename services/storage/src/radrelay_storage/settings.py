@@ -20,6 +20,7 @@ class StorageSettings(ServiceSettings):
     spool_bytes: int = Field(
         16 << 20, ge=1
     )  # a larger instance is read in its pack's copy, or waits on disk for its hash
+    derived_bytes: int = Field(512 << 20, ge=1)  # of the derived objects of one request
     custody_key: SecretStr | None = None  # signs checkpoints over the ledger; without it there are none
     custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
     scrub_bytes_per_second: int = Field(2 << 20, ge=0)  # read again in the background; 0: nothing

@@ -9,6 +9,7 @@ from radrelay_shared.errors import RadRelayError
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.chain import Link
 from radrelay_storage.custody.checkpoints import Checkpoint, keep_covering
+from radrelay_storage.derived.storing import settle_left_behind
 from radrelay_storage.dimse.listener import serve_workstations
 from radrelay_storage.domain import Series, Study
 from radrelay_storage.lifecycle.keeping import Keeping
@@ -32,10 +33,11 @@ async def fetch_ahead(context: StorageContext) -> None:
 
 
 async def keep_or_let_go(context: StorageContext) -> None:
-    """Finish purges that were broken off, and once in a while propose what the policy lets go."""
+    """Finish what was broken off of stores and purges, and once in a while propose what the policy lets go."""
     proposed_at = None
     while True:
         try:
+            await settle_left_behind(context)
             await finish_purges(context)
             today = context.clock().date()
             if proposed_at != today:

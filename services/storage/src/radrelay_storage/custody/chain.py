@@ -21,6 +21,7 @@ Kind = Literal[
     "de-identified",
     "quarantined",
     "stored",
+    "derived",
     "served",
     "reported",
     "delivered",

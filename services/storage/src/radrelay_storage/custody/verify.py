@@ -15,6 +15,8 @@ from radrelay_storage.custody.checkpoints import Checkpoint, Head, Signer, check
 from radrelay_storage.custody.ledger import whole_chain
 from radrelay_storage.custody.objects import first_fault
 
+HAVE_OBJECTS = ("de-identified", "derived")
+
 
 class Verdict(BaseModel):
     """What was looked at, and the first thing that is not as it should be."""
@@ -76,11 +78,11 @@ async def _broken_object(blobs: Blobs, live: Sequence[Link]) -> AsyncIterator[st
 
 
 def living(links: Sequence[Link]) -> list[Link]:
-    """The links whose batches of copies are there: made, and not deleted since."""
+    """The links whose batches are there, of copies and of what was derived from them: made, and not deleted since."""
     gone = max(
         (link.number for link in links if link.kind == "deleted" and link.facts.get("what") == "copies"), default=0
     )
-    return [link for link in links if link.kind == "de-identified" and link.number > gone]
+    return [link for link in links if link.kind in HAVE_OBJECTS and link.number > gone]
 
 
 def unsigned(checkpoint: Checkpoint, keys: Signer | None) -> str | None:

@@ -16,6 +16,7 @@ from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.chain import Hop
 from radrelay_storage.custody.hops import hop, moment
 from radrelay_storage.custody.ledger import record
+from radrelay_storage.derived.storing import settle
 from radrelay_storage.domain import Series, Study, series_key
 from radrelay_storage.lifecycle import keeping as acts
 from radrelay_storage.lifecycle.keeping import POLICY, Agreement, Keeping, Proposal, Purged
@@ -93,9 +94,10 @@ async def carry_out(context: StorageContext, study: str) -> None:
     if keeping is None or keeping.purged is None or keeping.purged.carried_out:
         return
     await note(context, keeping, *proposal_hops(keeping.purged.proposal))
+    await settle(study, context)
+    await _forgotten(context, Study, study)
     for each in await every_series(study, context):
         await _forgotten(context, Series, series_key(study, each.series_instance_uid))
-    await _forgotten(context, Study, study)
     context.seen.forget()
     objects = await _deleted(context, study, keeping.purged)
     gone = hop("deleted", "deleted copies", keeping.purged.at, SELF, what="copies", objects=objects)
@@ -104,8 +106,10 @@ async def carry_out(context: StorageContext, study: str) -> None:
 
 
 async def _forgotten(context: StorageContext, kind: type[Study | Series], key: str) -> None:
-    """Raises `Conflict` while events of it are still on their way."""
+    """Raises `Conflict` while events of it, or objects derived from it, are still on their way."""
     found = await context.store.documents.get(kind.collection, key)
+    if found is not None and found.state.get("claim"):
+        raise Conflict(f"derived objects of {key} come at this moment")
     if found is not None:
         await context.store.documents.delete(kind.collection, key, revision=found.revision)
 

@@ -13,6 +13,7 @@ from radrelay_storage.domain import Study
 
 MOST = 10  # that travel with a study
 RELATED = (frozenset({"CT", "MR", "PT"}), frozenset({"CR", "DX", "RF"}), frozenset({"MG", "US"}))
+DERIVED = frozenset({"SR", "PR", "KO", "SEG", "DOC"})  # say nothing of what was scanned
 BOTH_SIDES = "B"
 AGES = ((90, 15), (365, 10), (3 * 365, 5))  # at most so many days earlier: points
 
@@ -55,7 +56,7 @@ def body_part(study: Study, other: Study) -> Scored:
 
 
 def modality(study: Study, other: Study) -> Scored:
-    mine, theirs = set(study.modalities), set(other.modalities)
+    mine, theirs = set(study.modalities) - DERIVED, set(other.modalities) - DERIVED
     if common := sorted(mine & theirs):
         yield 30, f"same modality: {', '.join(common)}"
     elif any(mine & family and theirs & family for family in RELATED):
