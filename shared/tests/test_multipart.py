@@ -88,6 +88,12 @@ def test_other_content_is_not_taken(content_type: str) -> None:
         boundary_of(header(content_type))
 
 
+def test_the_boundary_may_be_as_long_as_orthancs() -> None:
+    assert boundary_of(header(f"multipart/related; boundary={73 * 'b'}")) == 73 * "b"
+    with pytest.raises(Malformed):
+        boundary_of(header(f"multipart/related; boundary={201 * 'b'}"))
+
+
 def test_a_content_type_without_boundary_is_malformed() -> None:
     with pytest.raises(Malformed):
         boundary_of(header('multipart/related; type="application/dicom"'))

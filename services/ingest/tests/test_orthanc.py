@@ -13,6 +13,7 @@ from httpx2 import AsyncClient
 
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.security import Role
+from radrelay_shared.testing import served
 from servers import Missing, cannot
 from servers.orthanc import Orthanc
 
@@ -86,3 +87,30 @@ async def test_a_study_of_which_orthanc_has_more_is_waited_for(
         await client.post("/modalities/radrelay/store", json=second)
         [received] = await door.told(StudyReceived)
         assert (received.instances, received.basis, received.confidence) == (2, "sender-count", "high")
+
+
+async def test_orthancs_dicomweb_plug_in_sends_a_study_over_stow_rs(
+    open_door: Door, ct_slice: Slice, tmp_path: Path
+) -> None:
+    async with open_door(quiet=0.05) as door, served(door.runtime) as base:
+        known = {
+            "ingest": (
+                f"{base}/ingest/dicom-web/",
+                {"Authorization": door.as_(Role.SITE, "bozeman").headers["authorization"]},
+            )
+        }
+        try:
+            orthanc = Orthanc(tmp_path / "orthanc", "BOZEMAN", dicomweb=known)
+        except Missing as missing:
+            raise cannot(missing) from None
+        await asyncio.to_thread(orthanc.start)
+        try:
+            async with AsyncClient(base_url=orthanc.url, timeout=30) as client:
+                kept = [(await client.post("/instances", content=ct_slice(each))).json()["ID"] for each in (1, 2, 3)]
+                wanted = {"Resources": kept, "Synchronous": True}
+                sent = await client.post("/dicom-web/servers/ingest/stow", json=wanted)
+                assert sent.status_code == 200, sent.text
+        finally:
+            await asyncio.to_thread(orthanc.stop)
+        [received] = await door.told(StudyReceived)
+        assert (received.site, received.instances) == ("bozeman", 3)

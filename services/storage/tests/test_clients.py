@@ -18,6 +18,7 @@ from PIL import Image as Picture
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+import findings
 from radrelay_shared.events import StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
@@ -136,3 +137,12 @@ async def test_a_series_that_breaks_off_is_an_error_for_the_client(
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         await call(pacs.retrieve_series, "2.25.1", "2.25.1.1")
     assert "study st-1: SOP instance 2.25.1.1.2 is not as it was stored" in caplog.text
+
+
+async def test_store_instances(pacs: DICOMwebClient) -> None:
+    slices = await call(pacs.retrieve_series, "2.25.1", "2.25.1.1")
+    made = [findings.report(slices[:1]), findings.key_objects(slices[:1])]
+    answer = await call(pacs.store_instances, datasets=made, study_instance_uid="2.25.1")
+    assert [each.ReferencedSOPInstanceUID for each in answer.ReferencedSOPSequence] == ["2.25.1.902.1", "2.25.1.904.1"]
+    report = await call(pacs.retrieve_instance, "2.25.1", "2.25.1.902", "2.25.1.902.1")
+    assert report == made[0]

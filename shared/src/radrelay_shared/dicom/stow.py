@@ -15,6 +15,7 @@ DICOM = "application/dicom"
 ACCEPTED = f'multipart/related; type="{DICOM}"'
 PART_TYPES = (DICOM, "text/plain")  # the latter is a part that says nothing
 STORED, SOME_FAILED, NONE_STORED = 200, 202, 409  # PS3.18 Table 10.5.3-1
+LONGEST_BOUNDARY = 200  # RFC 2046 §5.1.1 has 70, Orthanc's plug-in sends 73
 LONGEST_COMMENT = 64  # characters of an LO
 
 # What an OpenAPI document says of a route that takes such bodies.
@@ -112,8 +113,8 @@ def boundary_of(header: Message) -> str:
     if header.get_content_type() != "multipart/related" or kind != DICOM:
         raise UnsupportedMedia(f"send {ACCEPTED}; boundary=… or {DICOM}")
     boundary = header.get_boundary()
-    if not boundary or len(boundary) > 70 or not boundary.isascii():  # noqa: PLR2004  RFC 2046 §5.1.1
-        raise Malformed("the Content-Type needs a boundary of 1 to 70 ASCII characters")
+    if not boundary or len(boundary) > LONGEST_BOUNDARY or not boundary.isascii():
+        raise Malformed(f"the Content-Type needs a boundary of 1 to {LONGEST_BOUNDARY} ASCII characters")
     return boundary
 
 
