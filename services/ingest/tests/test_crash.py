@@ -10,10 +10,9 @@ import os
 import random
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import pytest
 
 from radrelay_ingest.domain.studies import Study
 from radrelay_shared.packs import read_instance, read_manifest
-from servers import cannot
+from servers import cannot, free_ports
 
 KILLS = int(os.environ.get("RADRELAY_KILLS", "8"))
 SEED = int(os.environ.get("RADRELAY_KILLS_SEED", "20261125"))
@@ -34,22 +33,30 @@ ACKNOWLEDGED = re.compile(r"Sending file: (\S+)\n(?:(?!Sending file)[\s\S])*?Rec
 RUN = "from radrelay_ingest.main import main; main()"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+async def started(environment: dict[str, str]) -> tuple[asyncio.subprocess.Process, int]:
+    """Ingest, and the port on which it listens; it tries others where somebody took one meanwhile."""
+    for _ in range(3):
+        port, http = free_ports(2)
+        ports = {"RADRELAY_DICOM_PORT": str(port), "RADRELAY_HTTP_PORT": str(http)}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", RUN, env={**os.environ, **environment, **ports}, stderr=asyncio.subprocess.PIPE
+        )
+        if await listening(process, port):
+            return process, port
+    assert process.stderr is not None
+    raise AssertionError(f"ingest does not start: {(await process.stderr.read()).decode()[-2000:]}")
 
 
-async def listening(port: int) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            try:
+async def listening(process: asyncio.subprocess.Process, port: int) -> bool:
+    """Whether it does; False once it has ended."""
+    async with asyncio.timeout(60):
+        while process.returncode is None:
+            with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
                 writer.close()
-                return
+                return True
+            await asyncio.sleep(0.02)
+    return False
 
 
 async def send(port: int, files: list[Path]) -> set[Path]:
@@ -66,13 +73,8 @@ async def send(port: int, files: list[Path]) -> set[Path]:
 
 async def killed_once(environment: dict[str, str], files: list[Path], after: float) -> set[Path]:
     """Start ingest, send to it, kill it so many seconds later."""
-    port = free_port()
-    ports = {"RADRELAY_DICOM_PORT": str(port), "RADRELAY_HTTP_PORT": str(free_port())}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", RUN, env={**os.environ, **environment, **ports}, stderr=asyncio.subprocess.DEVNULL
-    )
+    process, port = await started(environment)
     try:
-        await listening(port)
         sending = [asyncio.create_task(send(port, files[part::SENDERS])) for part in range(SENDERS)]
         await asyncio.sleep(after)
     finally:
@@ -83,7 +85,7 @@ async def killed_once(environment: dict[str, str], files: list[Path], after: flo
 
 async def sealed(door: Any) -> list[bytes]:
     """Every instance among the originals, found to have its hash."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60 + KILLS):
         while door.context.spool.waiting() or door.context.spool.claimed():
             await asyncio.sleep(0.05)
     found: list[bytes] = []
