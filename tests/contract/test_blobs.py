@@ -98,6 +98,13 @@ async def gathered(blobs: Blobs, key: str, start: int = 0, length: int | None = 
     return b"".join([piece async for piece in blobs.stream(key, start=start, length=length)])
 
 
+async def poured(blobs: Blobs, key: str, start: int = 0, length: int | None = None) -> bytes:
+    found: list[bytes] = []
+    await blobs.pour(key, found.append, start=start, length=length)
+    assert all(0 < len(piece) <= MIB for piece in found)
+    return b"".join(found)
+
+
 # ── put and read ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -249,6 +256,7 @@ async def test_a_range_gives_what_there_is(blobs: Blobs, start: int, length: int
     await blobs.put("pack", b"0123456789")
     assert await blobs.read("pack", start=start, length=length) == expected
     assert await gathered(blobs, "pack", start, length) == expected
+    assert await poured(blobs, "pack", start, length) == expected
 
 
 async def test_a_frame_is_read_across_the_pieces_it_lies_in(blobs: Blobs) -> None:
@@ -257,6 +265,24 @@ async def test_a_frame_is_read_across_the_pieces_it_lies_in(blobs: Blobs) -> Non
     sizes = [len(piece) async for piece in blobs.stream("pack", start=5, length=2 * MIB + 7)]
     assert max(sizes) <= MIB
     assert await gathered(blobs, "pack", 5, 2 * MIB + 7) == content[5 : 2 * MIB + 12]
+    assert await poured(blobs, "pack", 5, 2 * MIB + 7) == content[5 : 2 * MIB + 12]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "no space left on the reader's disk"), ValueError("not wanted")])
+async def test_whoever_takes_the_bytes_ends_the_reading_with_an_error_of_its_own(
+    blobs: Blobs, error: Exception
+) -> None:
+    await blobs.put("pack", bytes(3 * MIB))
+    taken: list[int] = []
+
+    def take(piece: bytes) -> None:
+        taken.append(len(piece))
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        await blobs.pour("pack", take)
+    assert raised.value is error
+    assert len(taken) == 1
 
 
 async def test_a_range_before_the_object_is_invalid(blobs: Blobs) -> None:
@@ -264,8 +290,9 @@ async def test_a_range_before_the_object_is_invalid(blobs: Blobs) -> None:
     for start, length in ((-1, None), (0, -1)):
         with pytest.raises(Invalid):
             await blobs.read("pack", start=start, length=length)
-        with pytest.raises(Invalid):
-            await gathered(blobs, "pack", start, length)
+        for read in (gathered, poured):
+            with pytest.raises(Invalid):
+                await read(blobs, "pack", start, length)
 
 
 async def test_a_missing_key_is_not_found_whatever_the_range(blobs: Blobs) -> None:
@@ -274,8 +301,9 @@ async def test_a_missing_key_is_not_found_whatever_the_range(blobs: Blobs) -> No
         for start, length in ((0, None), (0, 0), (9, 1)):
             with pytest.raises(NotFound):
                 await blobs.read(key, start=start, length=length)
-            with pytest.raises(NotFound):
-                await gathered(blobs, key, start, length)
+            for read in (gathered, poured):
+                with pytest.raises(NotFound):
+                    await read(blobs, key, start, length)
 
 
 # ── keys, stat, list, delete ─────────────────────────────────────────────────────────────────────────

@@ -113,6 +113,22 @@ async def test_a_damaged_slice_is_refused_its_neighbour_served_and_once_restored
     assert "pack st-1/000001/0001.pack: 1 instances are not as they were stored" in caplog.text
 
 
+async def test_a_pack_that_lost_its_end_is_not_served_from_there_however_often_it_is_asked_for(
+    pack: Pack, image: Image, tmp_path: Path
+) -> None:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as viewer:
+        await store(runtime, pack, image, 1)
+        stored = object_of(tmp_path, 1)
+        whole = stored.read_bytes()
+        stored.write_bytes(whole[:-1000])
+        for _ in range(2):
+            assert [await read(viewer, 1, number) for number in (1, 2)] == [200, 500]
+            await settled(runtime)
+            cache_of(runtime).open.forget()  # as when many other packs were read
+        stored.write_bytes(whole)
+        assert await read(viewer, 1, 2) == 200
+
+
 async def test_copies_outlive_the_process_but_are_proven_again(pack: Pack, image: Image, tmp_path: Path) -> None:
     copies = tmp_path / "copies"
     async with (

@@ -15,7 +15,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,17 +135,18 @@ async def read_instance(blobs: Blobs, series: PackedSeries, instance: PackedInst
     return content
 
 
-async def stream_instance(blobs: Blobs, series: PackedSeries, instance: PackedInstance) -> AsyncGenerator[bytes]:
-    """The instance's bytes in pieces of at most 1 MiB; the last one comes only if all were those that were packed."""
-    digest, held = hashlib.sha256(), b""
-    async for piece in blobs.stream(series.pack, start=instance.offset, length=instance.length):
-        await _update(digest, piece)
-        if held:
-            yield held
-        held = piece
+async def pour_instance(
+    blobs: Blobs, series: PackedSeries, instance: PackedInstance, take: Callable[[bytes], object]
+) -> None:
+    """Give `take` the instance's bytes, in a thread; `Invalid` at the end if they were not those that were packed."""
+    digest = hashlib.sha256()
+
+    def judged(piece: bytes) -> None:
+        digest.update(piece)
+        take(piece)
+
+    await blobs.pour(series.pack, judged, start=instance.offset, length=instance.length)
     _check(digest, series, instance)
-    if held:
-        yield held
 
 
 async def _packed(parts: AsyncIterator[PackPart], instances: list[PackedInstance]) -> AsyncGenerator[bytes]:

@@ -284,6 +284,11 @@ class Blobs(Protocol):
     def stream(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from `start`, `length` of them or all, in pieces of at most 1 MiB; `NotFound` without the key."""
 
+    async def pour(
+        self, key: str, take: Callable[[bytes], object], *, start: int = 0, length: int | None = None
+    ) -> None:
+        """As `stream`, for work that blocks: `take` gets each piece in a thread; what it raises ends the reading."""
+
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """As `stream`, in one piece: for small objects and ranges. A range past the end gives what there is."""
 

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import uvicorn
 import uvloop
+from anyio import create_task_group
 from fastapi import APIRouter, FastAPI
 from opentelemetry.sdk.trace import SpanProcessor
 from pydantic import ValidationError
@@ -274,6 +275,13 @@ def queue_of(service: str, *, urgent: bool) -> str:
     return f"radrelay.{service}.stat" if urgent else f"radrelay.{service}"
 
 
+async def warm(app: FastAPI) -> None:
+    """What libraries put off until it is needed is done now, so that whoever asks first does not wait for it."""
+    async with create_task_group():  # anyio imports itself
+        for route in app.routes:  # FastAPI analyses the routes of a router
+            route.matches({"type": "http", "method": "GET", "path": "/"})
+
+
 async def serve(runtime: Runtime) -> int:
     """Run one service until SIGTERM or SIGINT, then drain; the exit status is 1 if it stopped by itself."""
     stopping = asyncio.Event()
@@ -281,6 +289,7 @@ async def serve(runtime: Runtime) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     if not await started(runtime, stopping):
         return 0
+    await warm(runtime.app)
     gc.collect()
     gc.freeze()  # what the start made stays; a look at all of it would hold requests up for 100 ms now and then
     server = http_server(runtime.app, runtime.settings)

@@ -17,6 +17,7 @@ from radrelay_storage.judging import Judge
 
 Bytes = bytes | memoryview
 
+PIECE = 1 << 20
 NO_WAIT = getattr(os, "RWF_NOWAIT", 0)  # Linux: only what is in memory
 
 
@@ -27,17 +28,30 @@ class Copy:
         self.pack, self.descriptor = pack, descriptor
         self.ready = 0  # up to which byte every instance was judged
         self.judge = Judge(pack.instances)
+        self.loop = asyncio.get_running_loop()
         self.given_up = False
         self._moved = asyncio.Event()
         weakref.finalize(self, os.close, descriptor)
 
     # ── while it comes ───────────────────────────────────────────────────────────────────────────────
 
-    def take(self, offset: int, piece: bytes) -> int:
-        """Keep the next piece and say up to which byte every instance was judged. Blocks: call it in a thread."""
-        if os.pwrite(self.descriptor, piece, offset) < len(piece):
+    def take(self, piece: bytes) -> None:
+        """Keep the next piece and judge it, in the thread that reads it; raises `OSError` once it is not wanted."""
+        if os.pwrite(self.descriptor, piece, self.judge.here) < len(piece):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self.judge.take(piece)
+        self._judge(piece)
+
+    def take_again(self) -> None:
+        """Judge the bytes that the file has. Blocks: call it in a thread."""
+        while piece := os.pread(self.descriptor, PIECE, self.judge.here):
+            self._judge(piece)
+
+    def _judge(self, piece: bytes) -> None:
+        if self.given_up:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        ready = self.judge.take(piece)
+        if ready > self.ready:
+            self.loop.call_soon_threadsafe(self.move, ready)
 
     def move(self, ready: int, *, given_up: bool = False) -> None:
         """Tell whoever waits how far it has come."""
@@ -67,9 +81,9 @@ class Copy:
         whole[: len(head)], whole[len(head) + length :] = head, tail
         return whole if found == length else None
 
-    async def read(self, offset: int, length: int) -> Bytes:
-        found = self.at_hand(offset, length)
-        return await asyncio.to_thread(os.pread, self.descriptor, length, offset) if found is None else found
+    async def read(self, offset: int, length: int, head: bytes = b"") -> Bytes:
+        found = self.at_hand(offset, length, head)
+        return head + await asyncio.to_thread(os.pread, self.descriptor, length, offset) if found is None else found
 
 
 class Window(io.RawIOBase):
@@ -106,8 +120,8 @@ class CopiedInstance(io.BufferedReader):
         super().__init__(Window(copy, instance.offset, instance.length))
         self.copy, self.instance = copy, instance
 
-    async def pieces(self, size: int) -> AsyncIterator[Bytes]:
-        """All of it, in pieces of this size."""
+    async def pieces(self, size: int, head: bytes) -> AsyncIterator[Bytes]:
+        """The head, and all of it in pieces of this size; a send less per instance is a tenth of a hot series."""
         start, end = self.instance.offset, self.instance.offset + self.instance.length
-        for here in range(start, end, size):
-            yield await self.copy.read(here, min(size, end - here))
+        for here in range(start, max(end, start + 1), size):
+            yield await self.copy.read(here, min(size, end - here), b"" if here > start else head)

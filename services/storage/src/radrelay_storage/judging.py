@@ -29,6 +29,10 @@ class Judge:
         self.here = end
         return min([end, *(each.offset for each in self.waiting[-1:])])
 
+    def end(self) -> None:
+        """Nothing more comes: what was not seen whole is not as it was stored."""
+        self.wrong |= {each.offset for each in self.waiting}
+
     def _judge(self, instance: PackedInstance) -> None:
         if self.digest.hexdigest() != instance.sha256:
             self.wrong |= {instance.offset}

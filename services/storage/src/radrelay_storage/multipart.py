@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import Response
@@ -11,11 +11,13 @@ from fastapi.responses import StreamingResponse
 
 from radrelay_storage.copies import Bytes
 
+Body = Callable[[bytes], AsyncIterator[Bytes]]  # the bytes it is given, then its own
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     content_type: str
-    body: AsyncIterator[Bytes]
+    body: Body
 
 
 Sizes = Sequence[tuple[str, int]]  # content type and length of each part, where they are known before
@@ -77,8 +79,7 @@ def total(sizes: Sizes, boundary: str) -> int:
 
 async def encode(parts: AsyncIterator[Part], boundary: str) -> AsyncIterator[Bytes]:
     async for part in parts:
-        yield head(boundary, part.content_type)
-        async for piece in part.body:
+        async for piece in part.body(head(boundary, part.content_type)):
             yield piece
     yield tail(boundary)
 
@@ -91,11 +92,15 @@ async def joined(start: Bytes, rest: AsyncIterator[Bytes]) -> AsyncIterator[Byte
 
 async def sole(part: Part, parts: AsyncIterator[Part]) -> AsyncIterator[Bytes]:
     """The part's body; what its maker holds open stays open until all of it was sent."""
-    async for piece in part.body:
+    async for piece in part.body(b""):
         yield piece
     async for _ in parts:
         raise TypeError("an answer of one part has no second one")
 
 
-async def once(content: Bytes) -> AsyncIterator[Bytes]:
-    yield content
+def once(content: Bytes) -> Body:
+    async def body(head: bytes) -> AsyncIterator[Bytes]:
+        yield head
+        yield content
+
+    return body

@@ -14,10 +14,9 @@ import logging
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.packs import PackedSeries
@@ -28,11 +27,10 @@ from radrelay_storage.recent import Recent
 
 log = logging.getLogger("radrelay.storage")
 
-PIECE = 1 << 20
-SIDE_BY_SIDE = 8  # packs that come; two pieces of each are in memory
+SIDE_BY_SIDE = 8  # packs that come; one piece of each is in memory
 OPEN_FILES = 256
 
-Source = AsyncGenerator[bytes]
+Source = Callable[[Copy], Awaitable[None]]  # has the copy take everything
 
 
 class PackCache:
@@ -80,13 +78,12 @@ class PackCache:
             if name in self.proven:
                 copy.move(pack.length, given_up=True)
             else:
-                self._start(copy, path, again(copy))
+                self._start(copy, path, read_again)
         elif self._make_room(pack.length):
             part = path.with_suffix(f".{secrets.token_hex(4)}.part")
             copy = Copy(pack, os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self.lengths[name] = pack.length
-            source = cast("Source", self.blobs.stream(pack.pack, length=pack.length))  # every adapter's is a generator
-            self._start(copy, part, source)
+            self._start(copy, part, self._fetch)
         else:
             return None
         return self.open.keep(name, copy)
@@ -99,7 +96,9 @@ class PackCache:
     async def _fill(self, copy: Copy, part: Path, source: Source) -> None:
         """Have all of it, judged, or nothing that outlives those who read it now."""
         try:
-            await self._take_all(copy, source)
+            async with self.free:
+                await source(copy)
+            copy.judge.end()
             await asyncio.to_thread(part.replace, self._path(copy.pack.fingerprint))
             if copy.judge.wrong and part == self._path(copy.pack.fingerprint):  # the object store may have them right
                 self._drop(copy.pack.fingerprint, part)
@@ -114,19 +113,11 @@ class PackCache:
             copy.move(copy.ready, given_up=True)
             del self.filling[copy.pack.fingerprint]
 
-    async def _take_all(self, copy: Copy, source: Source) -> None:
-        """A piece is kept and judged while the next one comes; a disk without room for all of it says so at once."""
-        taking, offset = None, 0
-        async with self.free, aclosing(source) as pieces:
-            if copy.pack.length:
-                await asyncio.to_thread(os.posix_fallocate, copy.descriptor, 0, copy.pack.length)
-            async for piece in pieces:
-                if taking is not None:
-                    copy.move(await taking)
-                taking = asyncio.create_task(asyncio.to_thread(copy.take, offset, piece))
-                offset += len(piece)
-            if taking is not None:
-                copy.move(await taking)
+    async def _fetch(self, copy: Copy) -> None:
+        """Everything from the object store; a disk without room for all of it says so at once."""
+        if copy.pack.length:
+            await asyncio.to_thread(os.posix_fallocate, copy.descriptor, 0, copy.pack.length)
+        await self.blobs.pour(copy.pack.pack, copy.take, length=copy.pack.length)
 
     async def forget(self, pack: PackedSeries) -> None:
         """Drop the copy, for the pack is deleted on purpose."""
@@ -161,9 +152,6 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-async def again(copy: Copy) -> Source:
-    """The bytes of a copy that is here already."""
-    offset = 0
-    while piece := await asyncio.to_thread(os.pread, copy.descriptor, PIECE, offset):
-        yield piece
-        offset += len(piece)
+async def read_again(copy: Copy) -> None:
+    """Judge what is here already."""
+    await asyncio.to_thread(copy.take_again)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -79,7 +80,7 @@ async def instance_parts(
     async with aclosing(context.shelf.every(found)) as files:
         async for each, file in files:
             form = forms[each.packed.transfer_syntax_uid]
-            body = once(await context.workers.compute(explicit, file)) if form.transcoded else pieces(file)
+            body = once(await context.workers.compute(explicit, file)) if form.transcoded else partial(pieces, file)
             yield Part(form.content_type, body)
 
 

@@ -13,9 +13,9 @@ from radrelay_shared.packs import (
     Manifest,
     PackedInstance,
     PackedSeries,
+    pour_instance,
     read_manifest,
     read_metadata,
-    stream_instance,
 )
 from radrelay_shared.ports import Blobs
 from radrelay_storage.copies import Bytes, CopiedInstance, Copy
@@ -161,8 +161,7 @@ class Shelf:
         """The instance out of the object store; small ones in memory, large ones on disk."""
         file: IO[bytes] = SpooledTemporaryFile(max_size=self.settings.spool_bytes)  # noqa: SIM115  the caller closes it
         try:
-            async for piece in stream_instance(self.blobs, located.series, located.packed):
-                await asyncio.to_thread(file.write, piece)
+            await pour_instance(self.blobs, located.series, located.packed, file.write)
         except BaseException as error:
             file.close()
             if isinstance(error, Invalid | NotFound):
@@ -217,11 +216,12 @@ def metadata_of(packed: PackedSeries) -> str:
     return packed.metadata
 
 
-def pieces(file: IO[bytes]) -> AsyncIterator[Bytes]:
-    """The file in pieces of at most 1 MiB; one in memory at once."""
-    return file.pieces(PIECE) if isinstance(file, CopiedInstance) else read_on(file)
+def pieces(file: IO[bytes], head: bytes = b"") -> AsyncIterator[Bytes]:
+    """Head and file in pieces of about 1 MiB; one in memory at once."""
+    return file.pieces(PIECE, head) if isinstance(file, CopiedInstance) else read_on(file, head)
 
 
-async def read_on(file: IO[bytes]) -> AsyncIterator[bytes]:
+async def read_on(file: IO[bytes], head: bytes) -> AsyncIterator[bytes]:
+    yield head
     while piece := await asyncio.to_thread(file.read, PIECE):
         yield piece

@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +72,13 @@ class FileBlobs:
                     yield piece
             finally:
                 file.close()
+
+    async def pour(
+        self, key: str, take: Callable[[bytes], object], *, start: int = 0, length: int | None = None
+    ) -> None:
+        check_key(key)
+        check_range(start, length)
+        await asyncio.to_thread(self._pour, key, take, start, length)
 
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         check_key(key)
@@ -132,6 +139,18 @@ class FileBlobs:
                 if self._objects.is_dir():
                     raise NotFound(f"there is no object {key}") from error
                 raise  # the whole folder is gone: a disk that is not mounted has not lost its objects
+
+    def _pour(self, key: str, take: Callable[[bytes], object], start: int, length: int | None) -> None:
+        end = None if length is None else start + length
+        with self._found(key):
+            file = _opened(self._objects / key, start)
+        with file:
+            while piece := self._piece(key, file, end):
+                take(piece)
+
+    def _piece(self, key: str, file: IO[bytes], end: int | None) -> bytes:
+        with self._found(key):
+            return file.read(PIECE if end is None else min(PIECE, end - file.tell()))
 
     def _draft(self) -> IO[bytes]:
         with self._locked():  # so that `_sweep` sees no draft before its writer has locked it

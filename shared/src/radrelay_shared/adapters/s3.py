@@ -113,6 +113,13 @@ class S3Blobs:
         finally:
             response.close()
 
+    async def pour(
+        self, key: str, take: Callable[[bytes], object], *, start: int = 0, length: int | None = None
+    ) -> None:
+        check_key(key)
+        check_range(start, length)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._pour, key, take, start, length)
+
     async def read(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         check_key(key)
         check_range(start, length)
@@ -224,6 +231,17 @@ class S3Blobs:
                 raise
             return None
 
+    def _pour(self, key: str, take: Callable[[bytes], object], start: int, length: int | None) -> None:
+        with _translated(key):
+            response = self._open(key, start, length)
+        if response is None:
+            return
+        try:
+            while piece := _piece(key, response):
+                take(piece)
+        finally:
+            response.close()
+
     def _read(self, key: str, start: int, length: int | None) -> bytes:
         response = self._open(key, start, length)
         if response is None:
@@ -275,6 +293,11 @@ class S3Blobs:
             except S3Error as error:
                 self._locks = error.code not in _NO_LOCK  # who may not ask assumes that there is one
         return self._locks
+
+
+def _piece(key: str, response: Any) -> bytes:
+    with _translated(key):
+        return bytes(response.read(PIECE))
 
 
 def _retained_until(head: Any) -> datetime:
