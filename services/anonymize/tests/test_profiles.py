@@ -74,7 +74,7 @@ def test_no_copy_claims_clean_pixels_by_its_profile_alone() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(packaged_names()))
-@pytest.mark.parametrize("file", ["CT_small.dcm", "MR_small.dcm", "test-SR.dcm", "SC_rgb_rle.dcm"])
+@pytest.mark.parametrize("file", ["CT_small.dcm", "MR_small.dcm", "test-SR.dcm", "SC_rgb_rle.dcm", "rtdose_rle.dcm"])
 def test_a_copy_under_any_packaged_profile_passes_the_verifier(context: Context, name: str, file: str) -> None:
     data = (Path(pydicom.data.__file__).parent / "test_files" / file).read_bytes()
     assert isinstance(release(data, with_profile(context, packaged(name))), Released)

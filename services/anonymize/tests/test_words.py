@@ -8,7 +8,8 @@ from radrelay_anonymize.domain import Words
 
 MUELLER = Words.of(
     names=["Müller-O'Neil^Anna Maria^^Dr.", "Ng^Bo", "山田^太郎", "Иванов^Пётр", "כהן^שרה"],
-    identifiers=["MRN-00123/45", "4711", "St. Elsewhere General Hospital"],
+    identifiers=["MRN-00123/45", "4711"],
+    places=["St. Elsewhere General Hospital", "Clinic for Cardiology, 59715 Bozeman"],
     dates=["19690312"],
     uids=["1.2.840.113619.2.30.1.1762295590"],
 )
@@ -26,10 +27,15 @@ MUELLER = Words.of(
         ("mrn 00123 45 and MRN0012345", "[removed] and [removed]"),
         ("bed 4711, not 14711", "bed [removed], not 14711"),
         ("from St. Elsewhere  General hospital", "from [removed]"),
+        ("ELSEWHERE's protocol of cardiology, general view", "[removed] protocol of cardiology, general view"),
+        ("sent to bozeman 59715", "sent to [removed] [removed]"),
+        ("MuellerAnna_T1, ANNA01", "[removed]_T1, [removed]"),
+        ("AMueller's, Marias Befund", "[removed], [removed] Befund"),
         ("born 12.03.1969", "born [removed]"),
+        ("born 120369 or 690312", "born [removed] or [removed]"),
         ("山田太郎の胸部", "[removed]の胸部"),
-        ("снимок Иванову", "снимок [removed]у"),  # noqa: RUF001  Cyrillic on purpose
-        ("לכהן", "ל[removed]"),
+        ("снимок Иванову", "снимок [removed]"),
+        ("לכהן", "[removed]"),
         ("see 1.2.840.113619.2.30.1.1762295590", "see [removed]"),
     ],
 )
@@ -46,6 +52,11 @@ def test_words_of_this_study_go(before: str, after: str) -> None:
         ("write to jane.doe@example.org", "write to [removed]"),
         ("compared with 2023-11-05", "compared with [removed]"),
         ("compared with 5/11/23 and 5. November 2023", "compared with [removed] and [removed]"),
+        ("5 November 2023, 5.11.2023, 5. 11. 2023, NOV 5 2023", "[removed], [removed], [removed], [removed]"),
+        ("05NOV2023; November 2023; 11/2023; May 3", "[removed]; [removed]; [removed]; [removed]"),
+        ("3 de mayo de 2023, le 3 août 2023, 3. März", "[removed], le [removed], [removed]"),
+        ("2023年11月5日", "[removed]"),
+        ("pager 4711; SSN 078-05-1120", "[removed]; SSN [removed]"),
         ("accession 20231105001", "[removed]"),
         ("prior CT, accession A-4711, unchanged", "prior CT, [removed], unchanged"),
         ("MRN: 8812 and Acc# 77", "[removed] and [removed]"),
@@ -68,6 +79,8 @@ def test_identity_that_nobody_announced_goes_by_its_form(before: str, after: str
         "BI-RADS 4A; 2-3 o'clock, 3 cm from nipple",
         "ACC of 12 mm; in this case no 3 mm nodule; image #12 of study 2; accession pending",
         "120 kVp, 0.5 s, pitch 0.984:1",
+        "b 100 500 1000; segment 4 marginal 12 mm, 9 septal 14 mm, 3 weeks ago 12 mm",
+        "may 3 mm be normal? seen May 2 mm lower; since 2019",
     ],
 )
 def test_clinical_text_stays_as_it_is(text: str) -> None:
@@ -82,3 +95,45 @@ def test_code_keeps_its_long_number_because_it_is_snomeds() -> None:
 def test_words_of_order_and_study_add_up() -> None:
     both = Words.of(names=["Doe^Jane"]) | Words.of(names=["Roe^Richard"])
     assert both.clean("Jane and Richard") == "[removed] and [removed]"
+
+
+# ── names that are words of prose, too ───────────────────────────────────────────────────────────────
+
+HAND = Words.of(names=["Hand^May", "Long^Rose", "Baker^Frank"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("seen with Hand today", "seen with [removed] today"),
+        ("May Hand, hand, long axis", "[removed] [removed], hand, long axis"),
+        ("Fracture of hand of may_hand", "Fracture of hand of [removed]_[removed]"),
+        ("X-ray for Mrs long", "X-ray for Mrs [removed]"),
+        ("HAND PA", "[removed] PA"),
+        ("hand pa", "[removed] pa"),
+        ("Dr. Baker, FBaker, BakerFrank", "Dr. [removed], [removed], [removed]"),
+    ],
+    ids=["a capital", "beside another name", "an underscore", "a title", "no small letters", "no capitals", "glued"],
+)
+def test_a_common_word_goes_where_it_stands_as_a_name(before: str, after: str) -> None:
+    assert HAND.clean(before) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fracture of the left hand which may be old; long segment, signal rose, frank blood",
+        "Baker cyst, Baker's cyst and kyste de Baker",
+    ],
+)
+def test_a_common_word_stays_where_everybody_writes_it(text: str) -> None:
+    assert HAND.clean(text) == text
+
+
+def test_the_meaning_of_a_code_keeps_its_common_words_and_loses_names() -> None:
+    assert HAND.redact("Hand") == "Hand"
+    assert HAND.redact("Long axis of Hand, May") == "Long axis of [removed], [removed]"
+
+
+def test_a_short_russian_name_does_not_go_from_within_other_words() -> None:
+    assert Words.of(names=["Rak=Рак^Иван"]).clean("характер опухоли, у Рака") == "характер опухоли, у [removed]"  # noqa: RUF001

@@ -82,8 +82,8 @@ def _texts(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
 
 
 def _value(parts: Parts, tag: int) -> bytes:
-    """The value of a UI element that was made here."""
-    return b"".join(bytes(buffer)[8:] for each, buffer in parts if each == tag)
+    """The value of the UI element that goes out, whose header has eight bytes."""
+    return b"".join(buffer for each, buffer in parts if each == tag)[8:]
 
 
 @functools.lru_cache(maxsize=16)

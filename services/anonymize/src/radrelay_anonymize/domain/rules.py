@@ -8,7 +8,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag,
 
 from radrelay_anonymize.domain.profile import Option, Profile
 from radrelay_anonymize.domain.table import TEMPORAL, TEXT, Action, listed_action
-from radrelay_anonymize.domain.words import IDENTIFIERS
+from radrelay_anonymize.domain.words import IDENTIFIERS, PLACES
 
 # Text that Table E.1-1 does not list and that stays, cleaned. Text that is not here goes.
 KEPT_TEXT: dict[str, tuple[str, ...]] = {
@@ -146,7 +146,7 @@ def actions(profile: Profile) -> Actions:
 @functools.lru_cache(maxsize=32)
 def passed_on(profile: Profile) -> frozenset[int]:
     """Identifiers that the profile retains: what stays on purpose is no word to search for."""
-    tags = [tag_for_keyword(keyword) or 0 for keyword in IDENTIFIERS]
+    tags = [tag_for_keyword(keyword) or 0 for keyword in (*IDENTIFIERS, *PLACES)]
     return frozenset(tag for tag in tags if actions(profile)[tag] is Action.CODE)
 
 

@@ -12,11 +12,12 @@ from datetime import date, timedelta
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 
+from radrelay_anonymize.domain.folding import fold, squeeze
 from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.pseudonyms import is_well_known, mapped_uid
 from radrelay_anonymize.domain.rules import is_enumerated, names_a_class
 from radrelay_anonymize.domain.table import Action
-from radrelay_anonymize.domain.words import Words, fold, squeeze
+from radrelay_anonymize.domain.words import Words
 from radrelay_shared.dicom.reading import texts
 
 

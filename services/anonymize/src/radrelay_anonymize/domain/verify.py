@@ -13,11 +13,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from radrelay_anonymize.domain.folding import fold, squeeze, takes_particles
 from radrelay_anonymize.domain.private import creator_tag, private_action
 from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.rules import is_enumerated
 from radrelay_anonymize.domain.table import Action
-from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words, fold, squeeze
+from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words
 from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED, element, quietly, texts
 from radrelay_shared.errors import Invalid
 
@@ -177,9 +178,9 @@ _remembered = functools.lru_cache(maxsize=4096)(_judged)  # most texts come agai
 
 @functools.lru_cache(maxsize=16)
 def _searched(phrases: frozenset[str]) -> list[str]:
-    """As words between spaces; those of scripts that join words, without the spaces."""
+    """As words between spaces; without the one behind where a script adds endings, and that before, if prefixes."""
     found = [_words_in(fold(phrase)) for phrase in phrases]
-    return [phrase if phrase.isascii() else phrase.strip() for phrase in found]
+    return [each if each.isascii() else each.strip() if takes_particles(each) else each.rstrip() for each in found]
 
 
 def _words_in(text: str) -> str:
@@ -203,5 +204,9 @@ def _raw(words: Words, header: bytes) -> Iterator[str]:
 @functools.lru_cache(maxsize=16)
 def _spoken(names: frozenset[str]) -> re.Pattern[bytes] | None:
     """The names that cannot stand in binary values by chance, as whole words."""
-    long = [re.escape(word.encode()) for word in names if len(word) >= SHORTEST_RAW and word.isascii()]
+    long = [
+        re.escape(word.encode())
+        for word in names
+        if len(word) >= SHORTEST_RAW and word.isascii() and not word.isdigit()
+    ]
     return re.compile(rb"(?<![a-z0-9])(?:" + b"|".join(long) + rb")(?![a-z0-9])") if long else None

@@ -7,51 +7,53 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
+from radrelay_anonymize.domain.folding import TOKEN, fold, is_latin, joins_words, squeeze, takes_particles
+from radrelay_anonymize.domain.lexicon import GENERIC, clinical, common
+from radrelay_anonymize.domain.names import STOP, in_other_scripts, parts_of, without_names
 from radrelay_anonymize.domain.pseudonyms import is_well_known
 from radrelay_shared.dicom.patterns import MARK, without_patterns
 from radrelay_shared.dicom.reading import elements, quietly, texts
 
-# Never identity by themselves, though they stand in names: particles, titles, placeholders.
-STOP = frozenset({
-    "al", "and", "anon", "anonymous", "anonymized", "bin", "da", "de", "del", "der", "di", "do", "dos", "dr", "du",
-    "el", "frau", "herr", "ibn", "la", "le", "md", "med", "miss", "mr", "mrs", "ms", "no", "none", "of", "patient",
-    "phd", "prof", "test", "the", "unknown", "van", "von", "zu",
-})  # fmt: skip
-
-# Attributes whose whole value is an identifier or the name of a place.
+# Attributes whose whole value is an identifier.
 IDENTIFIERS = (
     "PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID", "AdmissionID", "ServiceEpisodeID",
-    "MedicalRecordLocator", "PatientTelephoneNumbers", "PatientAddress", "InsurancePlanIdentification",
-    "RegionOfResidence", "InstitutionName", "InstitutionAddress", "StationName", "DeviceSerialNumber",
-    "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers", "PlacerOrderNumberImagingServiceRequest",
-    "FillerOrderNumberImagingServiceRequest", "PersonAddress", "PersonTelephoneNumbers", "VerifyingOrganization",
-    "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ContainerIdentifier", "SpecimenIdentifier",
+    "MedicalRecordLocator", "PatientTelephoneNumbers", "StationName", "DeviceSerialNumber",
+    "ReferringPhysicianTelephoneNumbers", "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest", "PersonTelephoneNumbers", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ContainerIdentifier", "SpecimenIdentifier",
+)  # fmt: skip
+# And those that name a place or an institution: of these, each word that is not everybody's.
+PLACES = (
+    "PatientAddress", "InsurancePlanIdentification", "RegionOfResidence", "InstitutionName", "InstitutionAddress",
+    "ReferringPhysicianAddress", "PersonAddress", "VerifyingOrganization", "IssuerOfPatientID",
 )  # fmt: skip
 # Sites put words of anatomy into these, too ("CT CHEST"): only what has a number in it counts.
 STEP_IDENTIFIERS = ("RequestedProcedureID", "ScheduledProcedureStepID", "PerformedProcedureStepID")
 BIRTH_DATES = ("PatientBirthDate", "PatientMotherBirthDate")
 
 SHORTEST_IDENTIFIER = 4  # "1CT1" is one, "7" is not
-SHORTEST_GLUED_NAME = 4  # "S R" is no reason to take SR for a name
 SHORTEST_GLUED = 6  # from here on an identifier is found inside longer runs, too
-LATIN = 0x24F  # names in other scripts are searched as parts of words, because those scripts join them
+SHORTEST_PLACE, SHORTEST_POSTCODE = 3, 5  # letters, digits
+SHORTEST_BENT = 3  # letters of a name to which its script may add endings
 
-_APOSTROPHE = re.compile(r"['\u2019]")
 _NUMBER = re.compile(r"\d{4}")
 _DOTTED = re.compile(r"(?<!\d)\d+(?:\.\d+){3,}")  # a UID that is long enough to be somebody's
-_TOKEN = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_FIELD_OF_MEDICINE = re.compile(r"(?:log|iatr|surg|chirurg|medi[cz]i|p[aä]?ed)[a-zéí]{1,4}")
 
 
 @dataclass(frozen=True)
 class Words:
-    """What must not appear in any text: folded name parts, phrases, squeezed identifiers, dates (digits), UIDs."""
+    """What must not appear in any text: folded name parts, phrases, squeezed identifiers, dates (digits), UIDs.
+
+    `common` are name parts that are words of prose, too, and go only where they stand as names.
+    """
 
     names: frozenset[str] = frozenset()
+    common: frozenset[str] = frozenset()
     phrases: frozenset[str] = frozenset()
     identifiers: frozenset[str] = frozenset()
     dates: frozenset[str] = frozenset()
@@ -63,16 +65,18 @@ class Words:
         *,
         names: Iterable[str] = (),
         identifiers: Iterable[str] = (),
+        places: Iterable[str] = (),
         dates: Iterable[str] = (),
         uids: Iterable[str] = (),
     ) -> Words:
-        """From person names (`Family^Given` or prose order), identifiers or places, `YYYYMMDD` dates and UIDs."""
-        spoken = _spoken(tuple(names), tuple(identifiers), tuple(dates))
+        """From person names (`Family^Given` or prose order), identifiers, places, `YYYYMMDD` dates and UIDs."""
+        spoken = _spoken(tuple(names), tuple(identifiers), tuple(places), tuple(dates))
         return replace(spoken, uids=frozenset(uid for uid in uids if _is_somebodys(uid)))
 
     def __or__(self, other: Words) -> Words:
         return Words(
             names=_union(self.names, other.names),
+            common=_union(self.common, other.common),
             phrases=_union(self.phrases, other.phrases),
             identifiers=_union(self.identifiers, other.identifiers),
             dates=_union(self.dates, other.dates),
@@ -80,28 +84,37 @@ class Words:
         )
 
     def redact(self, text: str) -> str:
-        """The text without any of these words; measures, anatomy and punctuation stay."""
-        text = _joined(self.phrases, self.identifiers | self.dates).sub(MARK, unicodedata.normalize("NFC", text))
-        text = _DOTTED.sub(lambda match: MARK if match[0] in self.uids else match[0], text)
-        return _TOKEN.sub(lambda match: MARK if self._knows(match[0]) else match[0], text)
+        """The text of a code without any of these words; what is common in codes stays."""
+        return self._without(text, prose=False)
 
     def clean(self, text: str) -> str:
-        """As `redact`, and without what looks like a date, telephone number, address, long number or titled name."""
-        return without_patterns(self.redact(text))
+        """Prose without these words, nor what looks like a date, telephone number, address, number or titled name."""
+        return without_patterns(self._without(text, prose=True))
 
-    def _knows(self, token: str) -> bool:
-        spellings = {_bare(token), *map(fold, _APOSTROPHE.split(token))}  # O'Neil, and Anna's
-        found = {word for word in spellings & self.names if len(word) > 2 or not token.islower()}  # noqa: PLR2004  ng/ml
-        return bool(found)
+    def _without(self, text: str, *, prose: bool) -> str:
+        text = _joined(self.phrases, self.identifiers | self.dates).sub(MARK, unicodedata.normalize("NFC", text))
+        text = _DOTTED.sub(lambda match: MARK if match[0] in self.uids else match[0], text)
+        return without_names(text, self.names, self.common, prose=prose)
 
 
 @functools.lru_cache(maxsize=16)  # a study's words are the same for all its instances
-def _spoken(names: tuple[str, ...], identifiers: tuple[str, ...], dates: tuple[str, ...]) -> Words:
-    kinds = [_identifier(value) for value in identifiers]
-    places = [value for kind, value in kinds if kind == "phrase"]
+def _spoken(
+    names: tuple[str, ...], identifiers: tuple[str, ...], places: tuple[str, ...], dates: tuple[str, ...]
+) -> Words:
+    kinds = [_identifier(value) for value in (*identifiers, *places)]
+    spoken = {part for name in names for part in parts_of(name)}
+    spoken |= {part for place in places for part in _telling_words(place)}
+    spoken |= {digits for date in dates for digits in _short_spellings(date)}
+    everybodys = {part for part in spoken if part in common() or part.removesuffix("s") in common()}
     return Words(
-        names=frozenset(part for name in names for part in _name_parts(name)),
-        phrases=frozenset([*(phrase for name in names for phrase in _joined_scripts(name)), *places]),
+        names=frozenset(spoken - everybodys),
+        common=frozenset(everybodys),
+        phrases=frozenset(
+            [
+                *(phrase for name in names for phrase in in_other_scripts(name)),
+                *(value for kind, value in kinds if kind == "phrase"),
+            ]
+        ),
         identifiers=frozenset(value for kind, value in kinds if kind == "identifier"),
         dates=frozenset(digits for date in dates for digits in _spellings(date)),
     )
@@ -138,7 +151,7 @@ def words_of(dataset: Dataset, but: frozenset[int] = frozenset()) -> Words:
 
 def gathered(found: Iterable[tuple[str, list[str]]]) -> Words:
     """The words in values whose kind `kind_of` told."""
-    by_kind: dict[str, list[str]] = {"names": [], "identifiers": [], "dates": [], "uids": []}
+    by_kind: dict[str, list[str]] = {"names": [], "identifiers": [], "places": [], "dates": [], "uids": []}
     for kind, values in found:
         if kind == "numbers":
             by_kind["identifiers"] += [text for text in values if _NUMBER.search(text)]
@@ -153,62 +166,35 @@ def kind_of(tag: int, vr: str) -> str | None:
     keyword = keyword_for_tag(tag)
     if keyword in IDENTIFIERS:
         return "identifiers"
+    if keyword in PLACES:
+        return "places"
     if keyword in BIRTH_DATES:
         return "dates"
     by_vr = {"PN": "names", "UI": "uids"}
     return by_vr.get(vr) or ("numbers" if keyword in STEP_IDENTIFIERS else None)
 
 
-def fold(text: str) -> str:
-    """Case and diacritics away, so that MÜLLER, Müller and Muller are one."""
-    decomposed = unicodedata.normalize("NFKD", text)
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return unicodedata.normalize("NFC", bare).casefold()
-
-
-def _bare(token: str) -> str:
-    """Folded and without apostrophes: O'Neil and ONeil are one."""
-    return _APOSTROPHE.sub("", fold(token))
-
-
-def _name_parts(name: str) -> Iterator[str]:
-    """Each part of at least two letters, and the usual ways to glue two of them together."""
-    for spelling in {name, _transliterated(name)}:
-        for group in spelling.split("="):  # alphabetic=ideographic=phonetic
-            parts = [_bare(part) for part in _TOKEN.findall(group)]
-            parts = [part for part in parts if part not in STOP]
-            yield from (part for part in parts if len(part) > 1 and not part.isdigit())
-            for first, second in pairwise(parts[:3]):
-                glued = (first + second, second + first, second[0] + first, first + second[0])
-                yield from (word for word in glued if len(word) >= SHORTEST_GLUED_NAME)
-
-
-def _transliterated(name: str) -> str:
-    """The German spelling without umlauts: what a system without them wrote."""
-    return "".join({"ä": "ae", "ö": "oe", "ü": "ue"}.get(char, char) for char in name.lower())
-
-
-def _joined_scripts(name: str) -> Iterator[str]:
-    """In scripts that join words (山田太郎の, 김희중은): each part of two characters or more, and the whole name."""
-    for group in name.split("="):
-        parts = [unicodedata.normalize("NFC", part) for part in _TOKEN.findall(group)]
-        if any(ord(char) > LATIN for part in parts for char in part):
-            yield from (part for part in [*parts, "".join(parts)] if len(part) > 1)
-
-
 def _identifier(value: str) -> tuple[str, str]:
-    """An identifier has a digit and is squeezed to letters and digits; a place is a phrase of words."""
+    """An identifier has a digit and is squeezed to letters and digits; else it is a phrase, unless a common word."""
     squeezed = squeeze(value)
-    if len(squeezed) < SHORTEST_IDENTIFIER:
+    if len(squeezed) < SHORTEST_IDENTIFIER or squeezed in common():
         return "too short", ""
     if any(char.isdigit() for char in squeezed):
         return "identifier", squeezed
     return "phrase", unicodedata.normalize("NFC", value.strip())
 
 
-def squeeze(text: str) -> str:
-    """Letters and digits only, folded."""
-    return "".join(char for char in fold(text) if char.isalnum())
+def _telling_words(place: str) -> Iterator[str]:
+    """What of an address or an institution's name says which: not "General Hospital", nor "Heart Center"."""
+    for word in map(fold, TOKEN.findall(place)):
+        if word.isdigit():
+            yield from [word] if len(word) >= SHORTEST_POSTCODE else []
+        elif (
+            len(word) >= SHORTEST_PLACE
+            and word not in STOP | GENERIC | clinical()
+            and not _FIELD_OF_MEDICINE.search(word)
+        ):
+            yield word
 
 
 def _spellings(date: str) -> Iterator[str]:
@@ -219,10 +205,23 @@ def _spellings(date: str) -> Iterator[str]:
         yield from (year + month + day, day + month + year, month + day + year)
 
 
+def _short_spellings(date: str) -> Iterator[str]:
+    """The same with two digits of the year."""
+    for spelling in list(_spellings(date))[1:]:
+        yield spelling[:4] + spelling[6:]
+        yield spelling[6:] + spelling[2:4] + spelling[:2]
+
+
 def _spaced(phrase: str) -> str:
-    """The words in order, with anything but letters and digits between them; whole words where a script has them."""
+    """The words in order, with anything but letters and digits between them.
+
+    Whole words where a script has them, with up to three letters before or behind where it adds such.
+    """
     pattern = r"[\W_]+".join(map(re.escape, re.findall(r"[^\W_]+", phrase)))
-    return pattern if any(ord(char) > LATIN for char in phrase) else rf"(?<![^\W_]){pattern}(?![^\W_])"
+    if joins_words(phrase):
+        return pattern
+    bent = r"[^\W\d_]{0,3}" if not is_latin(phrase) and len(phrase) >= SHORTEST_BENT else ""
+    return rf"(?<![^\W_]){bent if takes_particles(phrase) else ''}{pattern}{bent}(?![^\W_])"
 
 
 def _loose(squeezed: str) -> str:
