@@ -15,11 +15,12 @@ from starlette.requests import Request
 from radrelay_shared.errors import NotFound
 from radrelay_shared.http import Receive, Scope, Send
 from radrelay_storage.access import series_for
-from radrelay_storage.caching import etag, validators
+from radrelay_storage.caching import validators
 from radrelay_storage.context import StorageContext
 from radrelay_storage.copies import Bytes
 from radrelay_storage.multipart import framed
 from radrelay_storage.negotiation import Form, frame_form
+from radrelay_storage.pictures import frames_tag
 from radrelay_storage.problems import NotAcceptable
 from radrelay_storage.shelf import Located
 
@@ -70,5 +71,8 @@ def from_copy(located: Located, number: int, form: Form, context: StorageContext
     start, length = table[number - 1].span
     content_type, head, tail = framed(form.content_type, form.media_type, alone=form.alone)
     body = copy.at_hand(located.packed.offset + start, length, head, tail)
-    tag = etag(located.packed.sha256, [number], form.content_type)
-    return None if body is None else (validators(tag) | {"Content-Type": content_type}, body)
+    if body is None:
+        return None
+    ranges = {"Accept-Ranges": "bytes"} if form.alone else {}
+    headers = validators(frames_tag(located, [number], form)) | ranges
+    return headers | {"Content-Type": content_type}, body

@@ -7,8 +7,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from radrelay_storage.settings import StorageSettings
 
-SENT = ("Authorization", "X-API-Key", "If-None-Match", "Content-Type")
-SEEN = ("ETag", "Warning")
+SENT = ("Authorization", "X-API-Key", "If-None-Match", "Content-Type", "Range", "If-Range")
+SEEN = ("ETag", "Warning", "Accept-Ranges", "Content-Range")
 
 
 def browsers(settings: StorageSettings) -> list[Middleware]:

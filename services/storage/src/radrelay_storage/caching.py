@@ -17,6 +17,11 @@ def etag(*parts: Any) -> str:
     return f'W/"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
 
 
+def exact(tag: str) -> str:
+    """The same tag for an answer that is the same to the byte: stored bytes, alone and not compressed."""
+    return tag.removeprefix("W/")
+
+
 def validators(tag: str) -> dict[str, str]:
     """Headers: the client may keep the answer for itself, and asks each time whether it still holds."""
     return VALIDATED | {"ETag": tag}

@@ -1,4 +1,4 @@
-"""multipart/related answers (RFC 2387, PS3.18 §8.6.1.2) and answers of a single part, streamed."""
+"""multipart/related answers (RFC 2387, PS3.18 §8.6.1.2), streamed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ Sizes = Sequence[tuple[str, int]]  # content type and length of each part, where
 
 
 async def answer(
-    parts: AsyncIterator[Part], media_type: str, headers: Mapping[str, str], *, alone: bool, sizes: Sizes = ()
+    parts: AsyncIterator[Part], media_type: str, headers: Mapping[str, str], sizes: Sizes = ()
 ) -> Response:
-    """The parts as multipart/related, or the only one `alone`.
+    """The parts as multipart/related.
 
     The first part is known to be good before the status is sent, so that errors are still errors. A later part that
     fails ends the connection before the final boundary: the client knows that it lacks something.
     """
-    if alone:
-        part = await anext(parts)
-        return StreamingResponse(sole(part, parts), media_type=part.content_type, headers=dict(headers))
     boundary = secrets.token_hex(16)
     stream = encode(parts, boundary)
     start = await anext(stream)
@@ -42,12 +39,8 @@ async def answer(
     return StreamingResponse(joined(start, stream), media_type=content_type, headers={**headers, **length})
 
 
-def answer_at_once(
-    parts: Sequence[Bytes], content_type: str, media_type: str, headers: Mapping[str, str], *, alone: bool
-) -> Response:
+def answer_at_once(parts: Sequence[Bytes], content_type: str, media_type: str, headers: Mapping[str, str]) -> Response:
     """The same for parts that are in memory."""
-    if alone:
-        return Response(parts[0], media_type=content_type, headers=dict(headers))
     boundary = secrets.token_hex(16)
     content = b"".join([*(piece for part in parts for piece in (head(boundary, content_type), part)), tail(boundary)])
     return Response(content, media_type=multipart_type(media_type, boundary), headers=dict(headers))
@@ -88,14 +81,6 @@ async def joined(start: Bytes, rest: AsyncIterator[Bytes]) -> AsyncIterator[Byte
     yield start
     async for piece in rest:
         yield piece
-
-
-async def sole(part: Part, parts: AsyncIterator[Part]) -> AsyncIterator[Bytes]:
-    """The part's body; what its maker holds open stays open until all of it was sent."""
-    async for piece in part.body(b""):
-        yield piece
-    async for _ in parts:
-        raise TypeError("an answer of one part has no second one")
 
 
 def once(content: Bytes) -> Body:

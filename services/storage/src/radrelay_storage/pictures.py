@@ -12,14 +12,16 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from radrelay_shared.errors import NotFound
 from radrelay_storage.access import NOTED, Ctx, VisibleSeries, VisibleStudy, every_series
-from radrelay_storage.caching import etag, held, validators
+from radrelay_storage.caching import etag, exact, held, validators
 from radrelay_storage.context import StorageContext
+from radrelay_storage.copies import Bytes
 from radrelay_storage.domain import Series
 from radrelay_storage.frames import Frame
 from radrelay_storage.multipart import Part, answer, answer_at_once, once
 from radrelay_storage.negotiation import Form, frame_form, rendered_type
 from radrelay_storage.pixels import bulk_value, frame_count, plain_frame
 from radrelay_storage.problems import BadQuery, NotAcceptable
+from radrelay_storage.ranges import sole
 from radrelay_storage.rendering import Look, Viewport, parse_viewport, parse_window, render
 from radrelay_storage.retrieve import INSTANCE, SERIES, VisibleInstance
 from radrelay_storage.shelf import Located
@@ -46,13 +48,36 @@ async def frames(request: Request, instance: VisibleInstance, frames: FrameList,
     """
     numbers = frame_numbers(frames)
     form = frame_form(request.headers.get("accept"), instance.packed.transfer_syntax_uid, one=len(numbers) == 1)
-    tag = etag(instance.packed.sha256, numbers, form.content_type)
+    tag = frames_tag(instance, numbers, form)
     if known := held(request, tag):
         return known
+    if form.alone:
+        return sole(request, await one_of(instance, numbers[0], form, context), form.content_type, tag)
     if form.transcoded:
-        parts = decoded_frames(instance, numbers, form, context)
-        return await answer(parts, form.media_type, validators(tag), alone=form.alone)
+        return await answer(decoded_frames(instance, numbers, form, context), form.media_type, validators(tag))
     return await stored_frames(instance, numbers, form, validators(tag), context)
+
+
+def frames_tag(instance: Located, numbers: Sequence[int], form: Form) -> str:
+    tag = etag(instance.packed.sha256, numbers, form.content_type)
+    return exact(tag) if form.alone and not form.transcoded else tag
+
+
+async def one_of(instance: Located, number: int, form: Form, context: StorageContext) -> Bytes:
+    """The bytes of one frame."""
+    if form.transcoded:
+        with await context.shelf.whole(instance) as file:
+            return await context.workers.compute(plain_frame, file, number)
+    (frame,) = await table_rows(instance, [number], context)
+    return await context.shelf.frame(instance, frame)
+
+
+async def table_rows(instance: Located, numbers: Sequence[int], context: StorageContext) -> list[Frame]:
+    """Where these frames lie."""
+    table = await context.shelf.frame_table(instance)
+    if max(numbers) > len(table):
+        raise NotFound(f"this instance has {len(table)} frames")
+    return [table[number - 1] for number in numbers]
 
 
 @router.get(INSTANCE + "/bulkdata/{path}")
@@ -63,29 +88,25 @@ async def bulkdata(request: Request, instance: VisibleInstance, path: BulkPath, 
             count = await context.workers.compute(frame_count, file)
         return await frames(request, instance, ",".join(map(str, range(1, count + 1))), context)
     form = frame_form(request.headers.get("accept"), ExplicitVRLittleEndian, one=True)
+    tag = etag(instance.packed.sha256, path, form.content_type)
+    tag = exact(tag) if form.alone else tag
+    if known := held(request, tag):
+        return known
     with await context.shelf.whole(instance) as file:
         value = await context.workers.compute(bulk_value, file, path)
-    parts = single_part(form, value)
-    tag = etag(instance.packed.sha256, path, form.content_type)
-    return await answer(parts, form.media_type, validators(tag), alone=form.alone)
-
-
-async def single_part(form: Form, value: bytes) -> AsyncIterator[Part]:
-    yield Part(form.content_type, once(value))
+    if form.alone:
+        return sole(request, value, form.content_type, tag)
+    return answer_at_once([value], form.content_type, form.media_type, validators(tag))
 
 
 async def stored_frames(
     instance: Located, numbers: Sequence[int], form: Form, headers: Mapping[str, str], context: StorageContext
 ) -> Response:
-    table = await context.shelf.frame_table(instance)
-    if max(numbers) > len(table):
-        raise NotFound(f"this instance has {len(table)} frames")
-    wanted = [table[number - 1] for number in numbers]
+    wanted = await table_rows(instance, numbers, context)
     if sum(each.size for each in wanted) > AT_ONCE:
-        parts = frame_parts(instance, wanted, form, context)
-        return await answer(parts, form.media_type, headers, alone=form.alone)
+        return await answer(frame_parts(instance, wanted, form, context), form.media_type, headers)
     found = [await context.shelf.frame(instance, each) for each in wanted]
-    return answer_at_once(found, form.content_type, form.media_type, headers, alone=form.alone)
+    return answer_at_once(found, form.content_type, form.media_type, headers)
 
 
 async def frame_parts(
@@ -192,4 +213,4 @@ async def picture(instance: Located, number: int, look: Look, request: Request, 
         return known
     with await context.shelf.whole(instance) as file:
         content = await context.workers.compute(render, file, number, look)
-    return Response(content, media_type=look.media_type, headers=validators(tag))
+    return sole(request, content, look.media_type, tag)

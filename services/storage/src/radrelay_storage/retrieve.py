@@ -6,19 +6,21 @@ import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
 from radrelay_storage.access import NOTED, Ctx, Uid, VisibleSeries, VisibleStudy, every_series
-from radrelay_storage.caching import etag, held, validators
+from radrelay_storage.caching import etag, exact, held, validators
 from radrelay_storage.context import StorageContext
+from radrelay_storage.copies import Bytes
 from radrelay_storage.domain import Series
 from radrelay_storage.multipart import Part, answer, answer_at_once, once
 from radrelay_storage.nativexml import native_text
 from radrelay_storage.negotiation import DICOM, DICOM_XML, Form, described_type, instance_form, takes_gzip
 from radrelay_storage.pixels import explicit
+from radrelay_storage.ranges import extent, sole
 from radrelay_storage.shelf import Located, pieces
 
 router = APIRouter(prefix="/dicom-web/studies/{study}", tags=["WADO-RS"], dependencies=NOTED)
@@ -65,12 +67,34 @@ async def send_instances(
     stored = sorted({each.packed.transfer_syntax_uid for each in found})
     forms = {each: instance_form(accept, each, one=len(found) == 1) for each in stored}
     tag = etag([each.packed.sha256 for each in found], [form.content_type for form in forms.values()])
-    alone = any(form.alone for form in forms.values())
+    for form in forms.values():
+        if form.alone:
+            return await one_file(found[0], form, tag, request, context)
     sent = [(forms[each.packed.transfer_syntax_uid], each.packed.length) for each in found]
     sizes = [(form.content_type, size) for form, size in sent if not form.transcoded]
     known = sizes if len(sizes) == len(found) else ()
     parts = instance_parts(found, forms, context)
-    return held(request, tag) or await answer(parts, DICOM, validators(tag), alone=alone, sizes=known)
+    return held(request, tag) or await answer(parts, DICOM, validators(tag), known)
+
+
+async def one_file(instance: Located, form: Form, tag: str, request: Request, context: StorageContext) -> Response:
+    """An instance without multipart/related around it, or a run of its bytes."""
+    tag = tag if form.transcoded else exact(tag)
+    if known := held(request, tag):
+        return known
+    if form.transcoded:
+        with await context.shelf.whole(instance) as file:
+            return sole(request, await context.workers.compute(explicit, file), form.content_type, tag)
+    part = extent(request, tag, instance.packed.length)
+    headers = part.headers | {"Content-Length": str(len(part.span))}
+    file = await context.shelf.whole(instance)
+    return StreamingResponse(from_file(file, part.span), part.status, headers, form.content_type)
+
+
+async def from_file(file: IO[bytes], span: range) -> AsyncIterator[Bytes]:
+    with file:
+        async for piece in pieces(file, span):
+            yield piece
 
 
 async def instance_parts(
@@ -80,8 +104,10 @@ async def instance_parts(
     async with aclosing(context.shelf.every(found)) as files:
         async for each, file in files:
             form = forms[each.packed.transfer_syntax_uid]
-            body = once(await context.workers.compute(explicit, file)) if form.transcoded else partial(pieces, file)
-            yield Part(form.content_type, body)
+            if form.transcoded:
+                yield Part(form.content_type, once(await context.workers.compute(explicit, file)))
+            else:
+                yield Part(form.content_type, partial(pieces, file, range(each.packed.length)))
 
 
 # ── metadata ─────────────────────────────────────────────────────────────────────────────────────────
@@ -108,7 +134,7 @@ async def instance_metadata(request: Request, instance: VisibleInstance, context
         return known
     text = await context.descriptions.text(instance.study, instance.metadata, instance.place)
     if media_type == DICOM_XML:
-        return answer_at_once([native_text(text)], DICOM_XML, DICOM_XML, validators(tag), alone=False)
+        return answer_at_once([native_text(text)], DICOM_XML, DICOM_XML, validators(tag))
     return Response(b"[%b]" % text, media_type=media_type, headers=validators(tag))
 
 
@@ -121,7 +147,7 @@ async def metadata(found: Sequence[Series], request: Request, context: StorageCo
     if known := held(request, tag):
         return known
     if media_type == DICOM_XML:
-        return await answer(documents(found, context), DICOM_XML, validators(tag), alone=False)
+        return await answer(documents(found, context), DICOM_XML, validators(tag))
     headers: dict[str, Any] = validators(tag)
     gzip = takes_gzip(request.headers.get("accept-encoding"))
     if gzip:

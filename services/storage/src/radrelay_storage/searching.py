@@ -49,7 +49,7 @@ class Search:
         headers = {"Vary": "Accept, Accept-Encoding"} | ({"Warning": ", ".join(warnings)} if warnings else {})
         if self.media_type == DICOM_XML:
             documents = await asyncio.to_thread(lambda: list(map(native, found)))
-            return answer_at_once(documents, DICOM_XML, DICOM_XML, headers, alone=False)
+            return answer_at_once(documents, DICOM_XML, DICOM_XML, headers)
         content, packed = await asyncio.to_thread(encoded, found, self.gzip)
         if packed:
             headers["Content-Encoding"] = "gzip"

@@ -18,7 +18,7 @@ from radrelay_shared.packs import (
     read_metadata,
 )
 from radrelay_shared.ports import Blobs
-from radrelay_storage.copies import Bytes, CopiedInstance, Copy
+from radrelay_storage.copies import Bytes, CopiedInstance, Copy, runs
 from radrelay_storage.domain import Series, SeriesBatch, StoredSeries
 from radrelay_storage.frames import Frame, index_frames
 from radrelay_storage.packcache import PackCache
@@ -26,8 +26,6 @@ from radrelay_storage.problems import Damaged, damaged, present
 from radrelay_storage.recent import Recent
 from radrelay_storage.settings import StorageSettings
 from radrelay_storage.workers import Workers
-
-PIECE = 1 << 20
 
 BatchesOf = tuple[str, str, tuple[int, ...]]  # a study's key, a series' UID, and which batches it has
 
@@ -216,12 +214,13 @@ def metadata_of(packed: PackedSeries) -> str:
     return packed.metadata
 
 
-def pieces(file: IO[bytes], head: bytes = b"") -> AsyncIterator[Bytes]:
-    """Head and file in pieces of about 1 MiB; one in memory at once."""
-    return file.pieces(PIECE, head) if isinstance(file, CopiedInstance) else read_on(file, head)
+def pieces(file: IO[bytes], span: range, head: bytes = b"") -> AsyncIterator[Bytes]:
+    """The head and these bytes of the file in pieces of about 1 MiB; one in memory at once."""
+    return file.pieces(span, head) if isinstance(file, CopiedInstance) else read_on(file, span, head)
 
 
-async def read_on(file: IO[bytes], head: bytes) -> AsyncIterator[bytes]:
+async def read_on(file: IO[bytes], span: range, head: bytes) -> AsyncIterator[bytes]:
     yield head
-    while piece := await asyncio.to_thread(file.read, PIECE):
-        yield piece
+    file.seek(span.start)
+    for run in runs(span):
+        yield await asyncio.to_thread(file.read, len(run))
