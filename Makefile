@@ -4,9 +4,9 @@ PYTHON ?= python3
 UV     := .uv/bin/uv
 BIN    := .venv/bin
 STAMP  := .venv/.synced
-APT    := rabbitmq-server dcmtk chromium orthanc orthanc-dicomweb $(shell command -v npm >/dev/null || echo nodejs npm)
+APT    := rabbitmq-server dcmtk chromium orthanc orthanc-dicomweb tesseract-ocr $(shell command -v npm >/dev/null || echo nodejs npm)
 
-.PHONY: demo up test check fix servers viewer docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-storage clean
+.PHONY: demo up test check fix servers viewer docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-pixels bench-storage clean
 .DEFAULT_GOAL := demo
 
 demo: $(STAMP)            ## the main job, end to end, on embedded defaults
@@ -60,6 +60,9 @@ bench-ingest: $(STAMP) servers  ## images per second over C-STORE, beside Orthan
 
 bench-anonymize: $(STAMP)  ## de-identified files per second and leaks, beside six other tools
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.anonymize
+
+bench-pixels: $(STAMP) servers  ## burned-in text: how much is hidden, what tesseract still reads, what is lost with it
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.pixels
 
 bench-storage: $(STAMP)  ## seconds to read and find studies over DICOMweb, beside Orthanc
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.storage

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
@@ -178,5 +179,11 @@ def made(name: str, number: int, dice: random.Random) -> tuple[Sample, list[Data
     )
     datasets = list(sample.datasets())
     for dataset in datasets:
-        dataset.PixelData = dice.randbytes(len(dataset.PixelData))
+        dataset.PixelData = noise(dataset, dice)
     return sample, datasets
+
+
+def noise(dataset: Dataset, dice: random.Random) -> bytes:
+    """Random pixels, in the bits that are shown: what is in the others goes from every copy, for it may be text."""
+    samples = np.frombuffer(dice.randbytes(len(dataset.PixelData)), "<u2")
+    return bytes((samples & ((1 << dataset.BitsStored) - 1)).data)

@@ -11,7 +11,7 @@ import httpx2
 
 from canary.orders import order
 from canary.patients import CEDAR, JUNIPER, PATIENTS, Patient
-from canary.studies import JAPANESE, as_file, image, letter, report
+from canary.studies import JAPANESE, as_file, capture, image, letter, report
 from canary.wiretap import Evidence, Listener
 from fleet import NAMES, Installation
 from radrelay.reading import read_next
@@ -72,7 +72,7 @@ class Day:
         await self.order(CEDAR, CT, "stat")
         ct = [image("CT_small.dcm", CEDAR, CT, instance=number) for number in (1, 2)]
         ultrasound = image("examples_ybr_color.dcm", CEDAR, ULTRASOUND)
-        await asyncio.to_thread(self.send, [*ct, ultrasound], CEDAR)
+        await asyncio.to_thread(self.send, [*ct, ultrasound, capture(CEDAR, ULTRASOUND, instance=2)], CEDAR)
         await self.stow(CEDAR, as_file(report(CEDAR, REPORT), CEDAR), as_file(letter(CEDAR, LETTER), CEDAR))
         await self.stow(JUNIPER, as_file(image("MR_small.dcm", JUNIPER, MR, JAPANESE), JUNIPER))
         await self.order(CEDAR, REPORT)
@@ -90,7 +90,7 @@ class Day:
         answer = await self.ask("POST", "/ingest/dicom-web/studies", Role.SITE, who.site, **multipart(who, *files))
         assert answer.status_code == 200, answer.text
 
-    async def read(self, patience: float = 30) -> None:
+    async def read(self, patience: float = 60) -> None:
         """A radiologist reads whatever is offered until every webhook came."""
         client = self.relay.client("dr-day", Role.RADIOLOGIST, *SITES)
         async with asyncio.timeout(patience):

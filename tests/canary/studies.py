@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import pydicom
+from PIL import Image, ImageFont
 from pydicom import config
 from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -17,11 +19,13 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
+from burned import background, grey8, written
 from canary.patients import Patient, marked_date
 
 TABLE = resources.files("radrelay_anonymize").joinpath("data/basic_profile.json")
 CLEAN_DESCRIPTORS, PATIENT_CHARACTERISTICS = "113105", "113108"  # CID 7050: free text that may stay, cleaned
 PATIENT_GROUPS = range(0x0008, 0xFFFF)  # below: command, file meta and DICOMDIR, which are no data set's
+CORNER = np.s_[:95, :180]  # of a capture: nothing else stands there
 UTF_8, JAPANESE = "ISO_IR 192", ["", "ISO 2022 IR 87"]
 BASIC_TEXT_SR, ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.104.1"
 
@@ -123,6 +127,14 @@ def image(file: str, who: Patient, study: int, charset: Any = UTF_8, instance: i
     """One of pydicom's own images as this patient's."""
     dataset = pydicom.dcmread(str(get_testdata_file(file, download=False)))
     return finished(dataset, who, study, charset, instance)
+
+
+def capture(who: Patient, study: int, instance: int) -> FileDataset:
+    """A picture in whose corner the patient is named, as ultrasound machines do it."""
+    picture = Image.fromarray(background("fan", 300, 480, 0).astype(np.uint8))
+    for row, text in ((8, f"{who.family}, {who.given}"), (40, f"ID {who.id}"), (72, f"* {who.born}")):
+        written(picture, text, (12, row), ImageFont.load_default(18), inverse=False)
+    return finished(grey8(np.asarray(picture)), who, study, UTF_8, instance)
 
 
 def finished(dataset: FileDataset, who: Patient, study: int, charset: Any, instance: int = 1) -> FileDataset:

@@ -6,17 +6,25 @@ Once in one process, once as seven processes on real servers; the same day in bo
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pydicom
 import pytest
+from pydicom.dataset import FileDataset
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from canary.mistakes import provoke
 from canary.patients import CEDAR, JUNIPER, PATIENTS, Patient, Thing, traces
-from canary.scenario import CT, MR, Day
+from canary.scenario import CT, MR, ULTRASOUND, Day
+from canary.studies import CORNER, capture
 from canary.wiretap import Evidence, Listener, all_in_one, said_into, seven_processes
+from radrelay_shared.dicom.multipart import Begin, Data, Splitter
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -59,6 +67,30 @@ def test_nothing_outside_the_identified_zone_names_a_patient(evidence: Evidence,
     assert things, f"nothing was seen in {place}: the test looks in the wrong place"
     found = [trace for thing in things for trace in traces(thing, *PATIENTS)]
     assert not found, "\n".join(found)
+
+
+def test_a_picture_in_which_the_patient_is_named_comes_out_without_the_name(evidence: Evidence) -> None:
+    """Bytes cannot tell: here the corner of the picture is looked at."""
+    assert (capture(CEDAR, ULTRASOUND, instance=2).pixel_array[CORNER] > 200).sum() > 1000
+    copies = [copy for thing in evidence.places["DICOMweb answers"] for copy in instances(thing.content)]
+    [picture] = [copy.pixel_array for copy in copies if copy.SOPClassUID == SecondaryCaptureImageStorage]
+    assert picture[CORNER].max() < 60
+    assert (picture > 100).any()
+
+
+def instances(answer: bytes) -> Iterator[FileDataset]:
+    """The files in an answer of WADO-RS, if it is one."""
+    boundary = re.search(rb"application/dicom\".*?boundary=\"?([-\w]+)", answer[:2000])
+    if boundary is None:
+        return
+    content = bytearray()
+    for each in Splitter(boundary[1].decode()).feed(answer):
+        if isinstance(each, Begin):
+            content = bytearray()
+        elif isinstance(each, Data):
+            content += each.content
+        else:
+            yield pydicom.dcmread(io.BytesIO(content))
 
 
 def test_the_brokers_own_files_name_no_patient(evidence: Evidence) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import multiprocessing
@@ -15,6 +16,7 @@ from radrelay_anonymize.domain import Context, Quarantined, Words
 from radrelay_anonymize.domain.identity import Identity
 from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.instance import engine_context, made_copy, who
+from radrelay_anonymize.pixels.worker import Washer
 from radrelay_shared.errors import Invalid
 
 SITE = "local"  # pseudonyms are a site's own
@@ -91,8 +93,14 @@ def copied(files: list[Path], out: Path, identity: Identity, context: Context) -
     return [one(file, out, identity, context) for file in files]
 
 
+@functools.cache
+def washer() -> Washer:
+    """Who looks at pixels for this process; it ends with it."""
+    return Washer()
+
+
 def one(file: Path, out: Path, identity: Identity, context: Context) -> Outcome:
-    made = made_copy(file.read_bytes(), identity, context)
+    made = made_copy(file.read_bytes(), identity, context, washer())
     if isinstance(made, Quarantined):
         return Outcome(file, made.reasons)
     if not isinstance(made.part.content, bytes):

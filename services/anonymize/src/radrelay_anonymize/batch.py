@@ -112,7 +112,8 @@ class Work:
             data = await original_of(self.context, series, instance)
             if data is None:
                 return Quarantined(("hash-mismatch",))
-            return await asyncio.to_thread(made_copy, data, self.identity, self.engine)
+            wash = self.context.washer(self.event.priority)
+            return await asyncio.to_thread(made_copy, data, self.identity, self.engine, wash)
 
 
 def first_of(found: set[str]) -> tuple[str, ...]:

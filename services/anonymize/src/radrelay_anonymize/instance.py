@@ -19,6 +19,7 @@ from radrelay_anonymize.domain import (
 )
 from radrelay_anonymize.domain.identity import Identity, identity_of
 from radrelay_anonymize.domain.profile import Profile
+from radrelay_anonymize.pixels import Wash, without_identity
 from radrelay_shared.dicom.described import metadata_of
 from radrelay_shared.errors import Invalid
 from radrelay_shared.packs import PackPart
@@ -67,7 +68,7 @@ def engine_context(
     )
 
 
-def made_copy(data: bytes, identity: Identity, context: Context) -> Copy | Quarantined:
+def made_copy(data: bytes, identity: Identity, context: Context, wash: Wash) -> Copy | Quarantined:
     """A verified copy of an instance of this patient, or why a person has to look at it."""
     try:
         source = opened(data)
@@ -76,11 +77,9 @@ def made_copy(data: bytes, identity: Identity, context: Context) -> Copy | Quara
     if not identity.same_patient(identity_of(head_of(source))):
         return Quarantined(("patient-differs",))
     outcome = released(source, context)
-    if isinstance(outcome, Quarantined):
-        return outcome
-    if outcome.pixels == "burned-in" and not context.vouched:
-        return Quarantined(("burned-in-annotation",))
-    return described(outcome)
+    if isinstance(outcome, Released):
+        outcome = without_identity(outcome, context, wash)
+    return outcome if isinstance(outcome, Quarantined) else described(outcome)
 
 
 def described(outcome: Released) -> Copy:

@@ -16,3 +16,4 @@ class AnonymizeSettings(ServiceSettings):
     vault_key: SecretStr  # 32 random bytes in base64, one key a line: the first one seals, all of them open
     profiles_file: Path | None = None  # YAML: profiles of your own, and which site and purpose gets which
     at_once: int = Field(2, ge=1)  # instances in memory at a time, and as many more for STAT
+    handler_seconds: float = 1500  # a study of many cines takes its time; RabbitMQ takes a delivery back after 1800

@@ -10,12 +10,12 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.tag import BaseTag
 
-from radrelay_anonymize.domain.gate import OVERLAY_BIT_POSITION, OVERLAY_GROUPS, PIXELS, Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.gate import PIXELS, REGIONS, Pixels, pixel_state, refusal
 from radrelay_anonymize.domain.part10 import Part10
 from radrelay_anonymize.domain.structure import Element
 
-# What `gate` asks an instance for. Of these UIDs it is enough to know that they are there.
-PRESENT = frozenset(map(tag_for_keyword, ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")))
+# What `gate` asks an instance for. Of these it is enough to know that they are there.
+PRESENT = frozenset(map(tag_for_keyword, ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", REGIONS)))
 ASKED = PRESENT | frozenset(
     map(
         tag_for_keyword,
@@ -52,7 +52,7 @@ def admission(source: Part10) -> Admission:
 
 @functools.lru_cache(maxsize=8192)
 def _is_asked(tag: int) -> bool:
-    return tag in ASKED or tag in BULK or (tag >> 24 == OVERLAY_GROUPS and tag & 0xFFFF == OVERLAY_BIT_POSITION)
+    return tag in ASKED or tag in BULK
 
 
 def _raw(data: bytes, element: Element) -> Raw:

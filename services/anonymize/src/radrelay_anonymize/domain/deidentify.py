@@ -144,7 +144,7 @@ def sign(target: Dataset, profile: Profile, *, original_annotation: str | None, 
     target.SpecificCharacterSet = "ISO_IR 192"
     target.PatientIdentityRemoved = "YES"
     target.DeidentificationMethod = METHOD
-    target.DeidentificationMethodCodeSequence = Sequence([_code(*option) for option in profile.codes])
+    target.DeidentificationMethodCodeSequence = Sequence([code(*option) for option in profile.codes])
     target.LongitudinalTemporalInformationModified = profile.temporal
     if pixels == "burned-in":
         target.BurnedInAnnotation = "YES"
@@ -152,7 +152,8 @@ def sign(target: Dataset, profile: Profile, *, original_annotation: str | None, 
         target.BurnedInAnnotation = "NO"
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def code(value: str, meaning: str) -> Dataset:
+    """An item of a sequence of codes, of DICOM's own scheme."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
     return item

@@ -1,4 +1,4 @@
-"""What may pass the engine at all, and whose pixels may show identity. Whatever is unknown does not pass."""
+"""What may pass the engine at all, and whose pixels are looked at. Unknown classes do not pass; unknown images are."""
 
 from __future__ import annotations
 
@@ -34,15 +34,46 @@ REFUSED = {
 }
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
-OVERLAY_GROUPS, OVERLAY_BIT_POSITION = 0x60, 0x0102
+REGIONS = "SequenceOfUltrasoundRegions"
 VIDEO_SYNTAXES = ("MPEG", "HEVC")  # streams with boxes and tracks of their own
 
-# Images that people or machines write on, or that show faces and bodies: part of the keyword.
-SUSPECT_CLASSES = (
-    "Ultrasound", "SecondaryCapture", "PhotographicImage", "VLEndoscopic", "VLImageStorageTrial",
-    "VLMultiFrameImageStorageTrial", "DermoscopicPhotography", "HardcopyGrayscale", "HardcopyColor",
-)  # fmt: skip
-SUSPECT_TYPES = {"SCREEN SAVE", "SCREENSAVE", "SCREEN", "REPORT", "DOSE", "FUSED", "CAPTURE"}
+# Which images are looked at for burned-in text, by the first part of their class's keyword that fits.
+Rule = Literal["always", "unless the sender says NO", "if rendered", "if a label", "never"]
+LOOKED_AT: dict[str, tuple[Rule, str]] = {
+    "Segmentation": ("never", "numbers of an algorithm"),
+    "ParametricMap": ("never", "as segmentations"),
+    "RTDose": ("never", "as segmentations"),
+    "Microscopy": ("if a label", "the slide's label has the name on it, its tissue has not"),
+    "CTImage": ("if rendered", "slices from the scanner hold no text; what a workstation made of them does"),
+    "MRImage": ("if rendered", "as CT"),
+    "EnhancedMRColor": ("always", "colour is a rendering"),
+    "CTImageStorage": ("if rendered", "as CT"),
+    "EnhancedPET": ("if rendered", "as CT"),
+    "PositronEmission": ("if rendered", "as CT"),
+    "NuclearMedicine": ("if rendered", "as CT"),
+    "Tomosynthesis": ("if rendered", "as CT"),
+    "XRay3D": ("if rendered", "as CT"),
+    "OphthalmicTomography": ("if rendered", "as CT"),
+    "DigitalXRay": ("unless the sender says NO", "the detector's image; some consoles burn markers and names in"),
+    "DigitalMammography": ("unless the sender says NO", "as digital radiographs"),
+    "DigitalIntraOral": ("unless the sender says NO", "as digital radiographs"),
+    "ComputedRadiography": ("unless the sender says NO", "plates carry flashed names, films that were scanned too"),
+    "RTImage": ("unless the sender says NO", "portal images with a console's overlay"),
+    "XRayAngiographic": ("unless the sender says NO", "fluoroscopy: consoles write beside the field"),
+    "XRayRadiofluoroscopic": ("unless the sender says NO", "as angiography"),
+    "Ultrasound": ("always", "the machine writes name, date and measures around the sector"),
+    "SecondaryCapture": ("always", "whatever was on a screen, a film or a sheet of paper"),
+    "Hardcopy": ("always", "a page as it was printed"),
+    "Photographic": ("always", "cameras write dates; people hold up name plates"),
+    "Endoscop": ("always", "processors write name and date beside the picture"),
+}  # every other image class: always
+RENDERED_TYPES = frozenset({
+    "SCREEN SAVE", "SCREENSAVE", "SCREEN", "REPORT", "DOSE", "FUSED", "CAPTURE", "DISPLAY", "PROTOCOL",
+    "PATIENT_PROTOCOL",
+})  # fmt: skip
+LABEL_TYPES = frozenset({"LABEL", "OVERVIEW", "THUMBNAIL"})  # the overview often shows the label, too
+SMALLEST = 24  # pixels a side; no line of text fits into less
+SCREEN_BITS = 8
 
 
 def refusal(dataset: FileDataset) -> str | None:
@@ -70,19 +101,24 @@ def pixel_state(dataset: FileDataset) -> Pixels:
 
 
 def _is_suspect(dataset: FileDataset) -> bool:
+    if min(dataset.get("Rows") or 0, dataset.get("Columns") or 0) < SMALLEST:
+        return False
     keyword = UID(dataset.SOPClassUID).keyword
     types = {text.upper() for text in texts(dataset["ImageType"])} if "ImageType" in dataset else set()
-    return any(part in keyword for part in SUSPECT_CLASSES) or bool(types & SUSPECT_TYPES) or _has_drawn_bits(dataset)
+    rule: Rule = next((rule for part, (rule, _) in LOOKED_AT.items() if part in keyword), "always")
+    answers: dict[Rule, bool] = {
+        "always": True,
+        "unless the sender says NO": dataset.get("BurnedInAnnotation") != "NO" or bool(types & RENDERED_TYPES),
+        "if rendered": bool(types & RENDERED_TYPES) or _is_rendered(dataset) or REGIONS in dataset,
+        "if a label": bool(types & LABEL_TYPES),
+        "never": False,
+    }
+    return answers[rule]
 
 
-def _has_drawn_bits(dataset: FileDataset) -> bool:
-    """Whether an overlay lives in unused bits of the pixels (retired): then its element goes, but its bits stay."""
-    positions = [
-        tag
-        for tag in dataset.keys()  # noqa: SIM118  a Dataset iterates over elements, parsing them
-        if tag >> 24 == OVERLAY_GROUPS and tag & 0xFFFF == OVERLAY_BIT_POSITION
-    ]
-    return any(dataset[tag].value for tag in positions)
+def _is_rendered(dataset: FileDataset) -> bool:
+    """Scanners count in more than eight bits and without colour; screens do not."""
+    return int(dataset.get("SamplesPerPixel") or 1) > 1 or int(dataset.get("BitsAllocated") or 16) <= SCREEN_BITS
 
 
 def _lacks_pixels(dataset: FileDataset) -> bool:

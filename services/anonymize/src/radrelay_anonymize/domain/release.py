@@ -30,6 +30,8 @@ class Released:
     data: bytes
     dataset: FileDataset
     pixels: Pixels
+    pixels_at: int  # where their element begins, see `verify.Inspection`
+    words: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +73,24 @@ def released(source: Part10 | FileDataset, context: Context) -> Released | Quara
     """De-identify, encode and verify; fails closed: whatever goes wrong on the way is a reason to quarantine."""
     try:
         outcome = copied(source, context)
-        if isinstance(outcome, Quarantined):
-            return outcome
-        dataset, evidence = inspected(outcome.words, outcome.data, context.profile)
-        if context.vouched:
-            evidence = [each for each in evidence if each.partition(":")[0] not in OVERRULED]
     except Invalid:
         return Quarantined(("unreadable",))
     except Exception as error:  # noqa: BLE001  texts of foreign errors may quote values, and one odd file stops no study
         return Quarantined((f"failed:{type(error).__name__}",))
-    return Quarantined(tuple(evidence)) if evidence else Released(outcome.data, dataset, outcome.pixels)
+    return outcome if isinstance(outcome, Quarantined) else verified(outcome, context)
+
+
+def verified(copy: Copied, context: Context) -> Released | Quarantined:
+    """The copy, if the verifier finds nothing in it that a person has not overruled."""
+    try:
+        dataset, pixels_at, evidence = inspected(copy.words, copy.data, context.profile)
+    except Exception as error:  # noqa: BLE001  as above
+        return Quarantined((f"failed:{type(error).__name__}",))
+    if context.vouched:
+        evidence = [each for each in evidence if each.partition(":")[0] not in OVERRULED]
+    if evidence:
+        return Quarantined(tuple(evidence))
+    return Released(copy.data, dataset, copy.pixels, pixels_at, copy.words)
 
 
 def copied(source: Part10 | FileDataset, context: Context) -> Copied | Quarantined:

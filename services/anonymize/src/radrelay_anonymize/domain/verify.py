@@ -6,7 +6,7 @@ import functools
 import io
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pydicom
 from pydicom.dataelem import RawDataElement
@@ -41,17 +41,28 @@ MARKERS = {
 OWN = frozenset({0x00120063, 0x00120064})  # what the engine says of itself: method, and method codes
 
 
+class Inspection(NamedTuple):
+    """The data set before its pixels as it was read, where they begin, and evidence against it.
+
+    The data set is empty if nothing can be read. `pixels_at` is the output's length if it has none, or was deflated.
+    """
+
+    dataset: FileDataset
+    pixels_at: int
+    evidence: list[str]
+
+
 def verify(words: Words, output: bytes, profile: Profile | None = None) -> list[str]:
     """Evidence that the output is not fit to leave: `kind:tag` codes, never a value; an empty list lets it go.
 
     Searches every value but pixels for the words, parsed and as raw bytes, and looks at preamble, file meta, markers
     and private elements.
     """
-    return inspected(words, output, profile or default())[1]
+    return inspected(words, output, profile or default()).evidence
 
 
-def inspected(words: Words, output: bytes, profile: Profile) -> tuple[FileDataset, list[str]]:
-    """As `verify`, with the data set before its pixels as it was read for it; an empty one if nothing can be read."""
+def inspected(words: Words, output: bytes, profile: Profile) -> Inspection:
+    """As `verify`, with what was read for it."""
     with quietly():
         buffer = io.BytesIO(output)
         try:
@@ -60,8 +71,8 @@ def inspected(words: Words, output: bytes, profile: Profile) -> tuple[FileDatase
             end = _end_of_pixels(output, start, dataset.file_meta.TransferSyntaxUID)
             found = [*_form(dataset, output, end), *_marks(dataset, profile), *_values(dataset, words, profile)]
         except Exception as error:  # noqa: BLE001  what cannot be read again does not leave
-            return FileDataset(None, {}), [f"unreadable:{type(error).__name__}"]
-        return dataset, sorted({*found, *_raw(words, output[:start] + output[end:])})
+            return Inspection(FileDataset(None, {}), len(output), [f"unreadable:{type(error).__name__}"])
+        return Inspection(dataset, start, sorted({*found, *_raw(words, output[:start] + output[end:])}))
 
 
 def _end_of_pixels(output: bytes, start: int, syntax: str) -> int:

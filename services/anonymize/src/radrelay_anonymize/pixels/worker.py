@@ -1,0 +1,106 @@
+"""A process of its own that looks at pixels: what hangs or crashes there stops no study, and blocks no event loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from radrelay_anonymize.pixels.task import Task, Washed
+from radrelay_shared.errors import Retryable
+
+SECONDS = 300.0  # of one instance, however many frames it has
+IDLE_SECONDS = 600.0  # then the process ends, and gives its memory back
+ATTEMPTS = 2  # it may have been killed for want of memory that others took
+GRACE = 5.0
+
+
+class Washer:
+    """Takes one task at a time. The process starts with the first one, and again after it ended."""
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self.process: BaseProcess | None = None
+        self.pipe: Connection | None = None
+        self.turn = threading.Lock()
+        self.closed = False
+
+    def __call__(self, task: Task) -> Washed:
+        """What became of it; blocks, so call it in a thread. A process that hangs, or dies twice, is a reason.
+
+        Raises `Retryable` once this is closed: nothing was found out about the task then.
+        """
+        with self.turn:
+            for _ in range(ATTEMPTS):
+                try:
+                    return self._asked(task)
+                except (OSError, EOFError):
+                    self._end()
+                except BaseException:
+                    self._end()  # or the answer to this task would be taken for the next one's
+                    raise
+            return Washed(reasons=("pixels-failed",))
+
+    def close(self) -> None:
+        """End the process; whoever waits for it, or comes later, is told to try again elsewhere."""
+        self.closed = True
+        if self.process is not None:
+            self.process.kill()  # wakes whoever waits
+        with self.turn:
+            self._end()
+
+    def _asked(self, task: Task) -> Washed:
+        pipe = self._pipe()
+        pipe.send(task)
+        if not pipe.poll(self.seconds):
+            self._end()
+            return Washed(reasons=("pixels-timeout",))
+        answer: Washed = pipe.recv()
+        return answer
+
+    def _pipe(self) -> Connection:
+        if self.pipe is None:
+            spawn = get_context("spawn")  # not fork: this process has threads
+            self.pipe, theirs = spawn.Pipe()
+            process = spawn.Process(target=serve, args=(theirs,), daemon=True, name="pixels")
+            process.start()
+            self.process = process
+            theirs.close()
+        if self.closed:
+            raise Retryable("this service is on its way down: the pixels are looked at when it is back")
+        return self.pipe
+
+    def _end(self) -> None:
+        pipe, process = self.pipe, self.process
+        self.pipe = self.process = None
+        if process is not None:
+            process.kill()
+            process.join(GRACE)
+        if pipe is not None:
+            pipe.close()
+
+
+def serve(pipe: Connection) -> None:
+    """Answer tasks until the other end closes, or nobody asks any more.
+
+    Silent, for decoders written in C speak to standard error, and quote.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):  # a terminal's or a supervisor's; who started this process ends it
+        signal.signal(each, signal.SIG_IGN)
+    with suppress(OSError):  # if memory runs out, this process goes, and not the service that can start it again
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    from radrelay_anonymize.pixels.clean import washed  # noqa: PLC0415  the engine is loaded here and nowhere else
+    from radrelay_anonymize.pixels.eyes import Eyes  # noqa: PLC0415
+
+    eyes = Eyes()
+    with suppress(EOFError, BrokenPipeError):
+        while pipe.poll(IDLE_SECONDS):
+            pipe.send(washed(pipe.recv(), eyes))
