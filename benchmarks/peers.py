@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import yaml
 from pynetdicom import AE, evt
 
 from benchmarks.ingest_input import KINDS
+from benchmarks.orthanc import COMMAND, ENVIRONMENT, have_orthanc
 from radrelay_ingest.segments import instances_in
 from radrelay_shared.security import Role, new_api_key
 
@@ -27,10 +27,6 @@ MAX_PDU = 131_072  # what every acceptor offers; the most that dcmtk sends
 CALLER = "BENCH"
 HTTP_PORT_OFFSET = 1
 SPARE_BYTES = 4 * (64 << 20)  # the default
-
-ORTHANC_ROOT = HERE.parent / ".radrelay/bench/orthanc"
-ORTHANC_LOADER, LIBRARIES, ORTHANC = "lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu", "usr/sbin/Orthanc"
-DICTIONARY = "usr/share/dcmtk/dicom.dic"
 
 
 def sizes_of_files(folder: Path) -> Iterable[int]:
@@ -145,32 +141,7 @@ def orthanc(folder: Path, port: int) -> list[str]:
         "MaximumPduLength": MAX_PDU,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    return [*orthanc_program(), str(folder / "orthanc.json")]
-
-
-def orthanc_program() -> list[str]:
-    root = ORTHANC_ROOT
-    return [str(root / ORTHANC_LOADER), "--library-path", str(root / LIBRARIES), str(root / ORTHANC)]
-
-
-def have_orthanc() -> bool:
-    """Debian trixie's Orthanc in a root file system under .radrelay, from the mirror that apt is configured with."""
-    if (ORTHANC_ROOT / ORTHANC).exists():
-        return True
-    if shutil.which("mmdebstrap") is None:
-        print("Orthanc is left out: apt-get install mmdebstrap, as root, to have it compared")
-        return False
-    sites = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(SITE)"], check=True, capture_output=True, text=True
-    ).stdout
-    mirror = next(site for site in sites.split() if site.endswith("/debian"))
-    ORTHANC_ROOT.parent.mkdir(parents=True, exist_ok=True)
-    made = subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=apt", "--include=orthanc", "trixie", str(ORTHANC_ROOT), mirror],
-        check=False,
-        timeout=600,
-    )
-    return made.returncode == 0
+    return [*COMMAND, str(folder / "orthanc.json")]
 
 
 def first_line(*command: str) -> str:
@@ -181,9 +152,8 @@ def systems() -> list[System]:
     """RadRelay first, then the peers that this machine has."""
     found = [System("radrelay", radrelay, radrelay_environment, register_sender, sizes_in_segments)]
     if have_orthanc():
-        version = first_line(*orthanc_program(), "--version").split()[-1]
-        environment = {"DCMDICTPATH": str(ORTHANC_ROOT / DICTIONARY)}
-        found.append(System(f"orthanc {version}", orthanc, lambda _folder, _port: environment))
+        version = first_line(*COMMAND, "--version").split()[-1]
+        found.append(System(f"orthanc {version}", orthanc, lambda _folder, _port: ENVIRONMENT))
     version = first_line("storescp", "--version").split()[2].removeprefix("v")
     found.append(System(f"dcmtk storescp {version}, no fsync", dcmtk))
     found.append(

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.orthanc import BENCH, COMMAND, ENVIRONMENT, PLUGIN
 from benchmarks.storage_input import CT_300, CT_1000, Ct, encoded, one_small_file, one_study, put, store_ct
 from radrelay_shared.adapters.s3 import S3Blobs
 from radrelay_shared.security import Role
@@ -29,10 +29,6 @@ from servers import Server as ServerProcess
 from servers import free_ports
 from servers.seaweedfs import SeaweedFS
 
-BENCH = Path(__file__).parent.parent / ".radrelay/bench"
-ROOT = BENCH / "orthanc-dicomweb"
-ORTHANC, LOADER, LIBRARIES = "usr/sbin/Orthanc", "lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"
-PLUGIN = "usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 DICOMWEB_METADATA = 4301  # what the plug-in calls the attachment in which it keeps a series' metadata
 SITES = {"clinic-a", "clinic-b", "clinic-c"}  # three of four
 BUCKET = "radrelay-deidentified"
@@ -97,8 +93,9 @@ def answers(port: int) -> bool:
 class RadRelay:
     """Storage in a process of its own, as often as it is started; what it keeps stays."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.store = folder, SeaweedFS(folder / "seaweedfs")
+    def __init__(self, folder: Path, store: SeaweedFS) -> None:
+        folder.mkdir()
+        self.folder, self.store = folder, store
         self.settings: dict[str, Any] = embedded(SERVICE, folder) | {
             "blobs_url": self.store.url(BUCKET),
             "blobs_access_key": self.store.access_key,
@@ -133,6 +130,7 @@ class RadRelay:
         shutil.rmtree(self.folder / "packs", ignore_errors=True)
         settings = self.settings | {"http_port": port, "pack_cache": self.folder / "packs"}
         environment = {f"RADRELAY_{name.upper()}": str(value) for name, value in settings.items()}
+        environment["PYTHONDONTWRITEBYTECODE"] = ""  # what is installed has its byte code
         command = [sys.executable, "-c", "from radrelay_storage.main import main; main()"]
         with process("radrelay", self.folder, command, environment, port) as child:
             yield Server("radrelay", port, {"Authorization": f"Bearer {self.secret}"}, child)
@@ -148,21 +146,6 @@ class OrthancServer(Server):
         (found,) = json.loads(connection.getresponse().read())
         connection.request("DELETE", f"{found['Path']}/attachments/{DICOMWEB_METADATA}")
         connection.getresponse().read()
-
-
-def have_orthanc() -> bool:
-    """Debian trixie's Orthanc and plug-in in a root file system under .radrelay, from the mirror that apt uses."""
-    if (ROOT / PLUGIN).exists():
-        return True
-    if shutil.which("mmdebstrap") is None:
-        print("apt-get install mmdebstrap, as root, to have Orthanc compared")
-        return False
-    sites = subprocess.check_output(["apt-get", "indextargets", "--format", "$(SITE)"], text=True).split()
-    mirror = next(site for site in sites if site.endswith("/debian"))
-    ROOT.parent.mkdir(parents=True, exist_ok=True)
-    packages = "--include=orthanc,orthanc-dicomweb"
-    command = ["mmdebstrap", "--quiet", "--variant=apt", packages, "trixie", str(ROOT), mirror]
-    return subprocess.run(command, check=False, timeout=600).returncode == 0
 
 
 @contextmanager
@@ -196,12 +179,10 @@ def running_orthanc(folder: Path, more: dict[str, Any]) -> Iterator[OrthancServe
         "HttpPort": port,
         "DicomPort": dicom,
         "AuthenticationEnabled": False,
-        "Plugins": [str(ROOT / PLUGIN)],
+        "Plugins": [str(PLUGIN)],
     }
     (folder / "orthanc.json").write_text(json.dumps(settings | more))
-    command = [str(ROOT / LOADER), "--library-path", str(ROOT / LIBRARIES), str(ROOT / ORTHANC)]
-    environment = {"DCMDICTPATH": str(ROOT / "usr/share/dcmtk/dicom.dic")}
-    with process("orthanc", folder, [*command, str(folder / "orthanc.json")], environment, port) as child:
+    with process("orthanc", folder, [*COMMAND, str(folder / "orthanc.json")], ENVIRONMENT, port) as child:
         server = OrthancServer("orthanc", port, {}, child)
         connection = server.connect()
         connection.request("GET", "/system")
