@@ -8,14 +8,10 @@ from pathlib import Path
 
 BENCH = Path(__file__).parent.parent / ".radrelay/bench"
 ROOT = BENCH / "orthanc-dicomweb"
-LOADER, LIBRARIES, PROGRAM = (
-    ROOT / "lib64/ld-linux-x86-64.so.2",
-    ROOT / "usr/lib/x86_64-linux-gnu",
-    ROOT / "usr/sbin/Orthanc",
-)
+LOADER, LIBRARIES = ROOT / "lib64/ld-linux-x86-64.so.2", ROOT / "usr/lib/x86_64-linux-gnu"
 PLUGIN = ROOT / "usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 ENVIRONMENT = {"DCMDICTPATH": str(ROOT / "usr/share/dcmtk/dicom.dic")}
-COMMAND = [str(LOADER), "--library-path", str(LIBRARIES), str(PROGRAM)]
+COMMAND = [str(LOADER), "--library-path", str(LIBRARIES), str(ROOT / "usr/sbin/Orthanc")]
 
 
 def have_orthanc() -> bool:

@@ -148,6 +148,14 @@ def test_seven_services_run_and_only_ingest_keeps_a_disk(manifests: list[Manifes
     assert Path(spool).is_relative_to(mounts["spool"])
 
 
+def test_storage_keeps_copies_of_packs_on_a_disk_with_room_for_them(render: Render) -> None:
+    pod = pods(render("packCacheGiB=20"))["storage"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert Path(environment(pod)["RADRELAY_PACK_CACHE"]).is_relative_to(mounts["packs"])
+    assert environment(pod)["RADRELAY_PACK_CACHE_BYTES"] == "21474836480"
+    assert volume(pod, "packs")["emptyDir"]["sizeLimit"] == "21Gi"
+
+
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_every_container_is_confined(manifests: list[Manifest], service: str) -> None:
     pod = pods(manifests)[service]

@@ -81,6 +81,10 @@ dicom_host: 0.0.0.0
 dicom_port: 11112
 spool: /var/lib/radrelay/spool
 {{- end }}
+{{- if .service.packs }}
+pack_cache: /var/lib/radrelay/packs
+pack_cache_bytes: {{ mul (int $values.packCacheGiB) 1073741824 | quote }}
+{{- end }}
 {{- range $setting, $policy := .service.files }}
 {{- if index $values.policies $policy }}
 {{ $setting }}: /etc/radrelay/{{ $setting | trimSuffix "_file" }}.yaml
