@@ -121,7 +121,7 @@ class CopiedInstance(io.BufferedReader):
         self.copy, self.instance = copy, instance
 
     async def pieces(self, span: range, head: bytes) -> AsyncIterator[Bytes]:
-        """The head and these bytes of it; a send less per instance is a tenth of a hot series."""
+        """The head and these bytes of it; the head in one piece with the first of them, for each piece is a send."""
         for run in runs(span):
             yield await self.copy.read(self.instance.offset + run.start, len(run), head)
             head = b""
