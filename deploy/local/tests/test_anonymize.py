@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from typer.testing import Result
 
+ROOT = Path(__file__).parents[3]
 Command = Callable[..., Awaitable[Result]]
 
 
@@ -57,6 +60,13 @@ async def test_the_same_folder_again_gives_the_same_copies(radrelay: Command, or
     )
     assert one == two
     assert len(one) == 4
+
+
+def test_a_cine_larger_than_its_memory_is_copied_in_pieces(tmp_path: Path) -> None:
+    """256 MiB in one file; the pixels of the copy are compared with the original's."""
+    command = [sys.executable, "-m", "benchmarks.anonymize_memory", "folder", str(256 << 20), str(tmp_path)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, cwd=ROOT).stdout)
+    assert told["mb"] < 200
 
 
 async def test_what_cannot_leave_is_named_with_its_reason_and_fails_the_command(

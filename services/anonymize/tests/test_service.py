@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import math
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,6 +26,7 @@ from radrelay_shared.testing import deliver, running
 if TYPE_CHECKING:
     from services.anonymize.tests.conftest import Bench  # importlib mode gives it no importable name at run time
 
+ROOT = Path(__file__).parents[3]
 File = Callable[..., bytes]
 CUT = b"not a DICOM file"
 WILLIAM = {"PatientName": "Okonkwo^William", "PatientID": "WO-339911"}
@@ -238,6 +242,13 @@ async def test_a_long_series_is_never_in_memory_as_a_whole(bench: Bench, zenobia
     tracemalloc.stop()
     assert bench.downstream.of(StudyAnonymized)[0].instances == 24
     assert most < 14 << 20
+
+
+def test_a_cine_larger_than_its_memory_leaves_with_its_pixels(tmp_path: Path) -> None:
+    """256 MiB in one instance, in a process of its own, which looks at the copy, too."""
+    command = [sys.executable, "-m", "benchmarks.anonymize_memory", "service", str(256 << 20), str(tmp_path)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, cwd=ROOT).stdout)
+    assert told["mb"] < 200
 
 
 @pytest.mark.parametrize("key", ["c2hvcnQ=", "not base64!"])

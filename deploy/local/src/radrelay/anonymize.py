@@ -15,6 +15,7 @@ from pathlib import Path
 from radrelay_anonymize.domain import Context, Quarantined, Words
 from radrelay_anonymize.domain.identity import Identity
 from radrelay_anonymize.domain.profile import Profile
+from radrelay_anonymize.files import content_of, written
 from radrelay_anonymize.instance import engine_context, made_copy, who
 from radrelay_anonymize.pixels.worker import Washer
 from radrelay_shared.errors import Invalid
@@ -48,7 +49,7 @@ def studies_in(files: Iterable[Path], profile: Profile) -> tuple[list[Study], li
     found: dict[tuple[str, str, str], Study] = {}
     unreadable = []
     for file in files:
-        said = who(file.read_bytes(), profile)
+        said = who(content_of(file), profile)
         if said is None:
             unreadable.append(Outcome(file, ("unreadable",)))
             continue
@@ -100,14 +101,12 @@ def washer() -> Washer:
 
 
 def one(file: Path, out: Path, identity: Identity, context: Context) -> Outcome:
-    made = made_copy(file.read_bytes(), identity, context, washer())
+    made = made_copy(content_of(file), identity, context, washer())
     if isinstance(made, Quarantined):
         return Outcome(file, made.reasons)
-    if not isinstance(made.part.content, bytes):
-        raise TypeError("an engine's copy is bytes")
-    target = out / made.facts.study_instance_uid / made.facts.series_instance_uid / f"{made.part.sop_instance_uid}.dcm"
+    target = out / made.facts.study_instance_uid / made.facts.series_instance_uid / f"{made.sop_instance_uid}.dcm"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(made.part.content)
+    written(made.output, target)
     return Outcome(file)
 
 

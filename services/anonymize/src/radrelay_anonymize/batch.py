@@ -6,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Quarantined, Words
 from radrelay_anonymize.domain.cases import Batch, Held
 from radrelay_anonymize.domain.identity import Identity
+from radrelay_anonymize.domain.pieces import LARGE, Data
 from radrelay_anonymize.domain.profile import Profile
+from radrelay_anonymize.files import spooled
 from radrelay_anonymize.instance import Copy, Facts, engine_context, made_copy, who
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import StudyReceived
@@ -23,6 +26,7 @@ from radrelay_shared.packs import (
     manifest_key,
     metadata_key,
     pack_key,
+    pour_instance,
     read_instance,
     write_manifest,
     write_metadata,
@@ -120,9 +124,11 @@ def first_of(found: set[str]) -> tuple[str, ...]:
     return tuple(sorted(found)[:MOST_WORDS])
 
 
-async def original_of(context: AnonymizeContext, series: PackedSeries, instance: PackedInstance) -> bytes | None:
-    """The instance as it was received; None if these are no longer its bytes."""
+async def original_of(context: AnonymizeContext, series: PackedSeries, instance: PackedInstance) -> Data | None:
+    """The instance as it was received, from a file if it is large; None if these are no longer its bytes."""
     try:
+        if instance.length > LARGE:
+            return await spooled(partial(pour_instance, context.originals, series, instance))
         return await read_instance(context.originals, series, instance)
     except Invalid as error:
         log.error("an original was changed: %s", error.detail)  # noqa: TRY400  the text says it

@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.datadict import tag_for_keyword
+
 from radrelay_anonymize.domain import (
     Context,
     Quarantined,
     Released,
     Words,
     date_shift,
-    head_of,
+    identity_in,
     opened,
     pseudonym,
     released,
     words_of_instance,
 )
-from radrelay_anonymize.domain.identity import Identity, identity_of
+from radrelay_anonymize.domain.identity import Identity
+from radrelay_anonymize.domain.pieces import LARGE, Data, Output, in_pieces
 from radrelay_anonymize.domain.profile import Profile
 from radrelay_anonymize.pixels import Wash, without_identity
 from radrelay_shared.dicom.described import metadata_of
@@ -40,15 +43,23 @@ class Facts:
 class Copy:
     """A de-identified instance that may leave."""
 
-    part: PackPart
+    output: Output
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
     facts: Facts
 
+    @property
+    def part(self) -> PackPart:
+        content = self.output.data if len(self.output) <= LARGE else in_pieces(self.output)
+        return PackPart(self.sop_instance_uid, self.sop_class_uid, self.transfer_syntax_uid, content)
 
-def who(data: bytes, profile: Profile) -> tuple[Identity, Words] | None:
+
+def who(data: Data, profile: Profile) -> tuple[Identity, Words] | None:
     """The patient and all words of identity of an instance; None if it cannot be read."""
     try:
         source = opened(data)
-        return identity_of(head_of(source)), words_of_instance(source, profile)
+        return identity_in(source), words_of_instance(source, profile)
     except Invalid:
         return None
 
@@ -68,13 +79,13 @@ def engine_context(
     )
 
 
-def made_copy(data: bytes, identity: Identity, context: Context, wash: Wash) -> Copy | Quarantined:
+def made_copy(data: Data, identity: Identity, context: Context, wash: Wash) -> Copy | Quarantined:
     """A verified copy of an instance of this patient, or why a person has to look at it."""
     try:
         source = opened(data)
     except Invalid:
         return Quarantined(("unreadable",))
-    if not identity.same_patient(identity_of(head_of(source))):
+    if not identity.same_patient(identity_in(source)):
         return Quarantined(("patient-differs",))
     outcome = released(source, context)
     if isinstance(outcome, Released):
@@ -83,18 +94,24 @@ def made_copy(data: bytes, identity: Identity, context: Context, wash: Wash) -> 
 
 
 def described(outcome: Released) -> Copy:
-    dataset = outcome.dataset
-    part = PackPart(
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        sop_class_uid=str(dataset.SOPClassUID),
-        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        content=outcome.data,
-    )
+    metadata = metadata_of(outcome.dataset)
     facts = Facts(
-        series_instance_uid=str(dataset.SeriesInstanceUID),
-        study_instance_uid=str(dataset.StudyInstanceUID),
-        modality=str(dataset.get("Modality", "OT") or "OT"),
-        body_part=str(dataset.get("BodyPartExamined", "") or ""),
-        metadata=metadata_of(dataset),
+        series_instance_uid=_said(metadata, "SeriesInstanceUID"),
+        study_instance_uid=_said(metadata, "StudyInstanceUID"),
+        modality=_said(metadata, "Modality") or "OT",
+        body_part=_said(metadata, "BodyPartExamined"),
+        metadata=metadata,
     )
-    return Copy(part, facts)
+    return Copy(
+        output=outcome.output,
+        sop_instance_uid=_said(metadata, "SOPInstanceUID"),
+        sop_class_uid=_said(metadata, "SOPClassUID"),
+        transfer_syntax_uid=str(outcome.dataset.file_meta.TransferSyntaxUID),
+        facts=facts,
+    )
+
+
+def _said(metadata: dict[str, Any], keyword: str) -> str:
+    """An attribute's first value; empty if it has none."""
+    values = metadata.get(f"{tag_for_keyword(keyword):08X}", {}).get("Value") or [""]
+    return str(values[0] or "")

@@ -7,6 +7,7 @@ from functools import partial
 from radrelay_anonymize.batch import Work, identify, original_of
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain.cases import Batch, Case, Verdict, decided
+from radrelay_anonymize.domain.pieces import Data
 from radrelay_anonymize.vault import identity_in
 from radrelay_shared.errors import NotFound, Refused
 from radrelay_shared.packs import Manifest, PackedInstance, PackedSeries, read_manifest
@@ -55,7 +56,7 @@ def chosen(originals: Manifest, places: Places) -> Manifest:
     return originals.model_copy(update={"series": tuple(series)})
 
 
-async def original(context: AnonymizeContext, case: Case, number: int, series: int, place: int) -> bytes:
+async def original(context: AnonymizeContext, case: Case, number: int, series: int, place: int) -> Data:
     """A held instance as it was received; raises `NotFound` for any other, `Refused` if its bytes changed."""
     batch = case.batch(number)
     if batch.received is None or not any((each.series, each.place) == (series, place) for each in batch.held):

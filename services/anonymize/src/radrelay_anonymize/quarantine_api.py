@@ -7,10 +7,12 @@ from collections import defaultdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from radrelay_anonymize.callers import Assistant, Ctx, Study, case_for
 from radrelay_anonymize.domain.cases import Batch, Case, Held, Verdict
+from radrelay_anonymize.domain.pieces import Output, in_pieces
 from radrelay_anonymize.quarantine import decide, original
 from radrelay_shared.aggregate import Input
 from radrelay_shared.audit import record
@@ -56,7 +58,8 @@ async def look(study: Study, place: Annotated[str, Path(pattern=PLACE)], caller:
     case = await case_for(caller, study, context)
     await record(context.store, caller, "look", case.study, f"quarantine {place}")
     found = await original(context, case, *_numbers(place))
-    return Response(found, media_type="application/dicom", headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store", "Content-Length": str(len(found))}
+    return StreamingResponse(in_pieces(Output(b"", memoryview(found))), media_type="application/dicom", headers=headers)
 
 
 @router.post("/{study}")

@@ -8,6 +8,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
+from mmap import mmap
 
 import pydicom
 from pydicom.dataelem import DataElement, RawDataElement
@@ -36,7 +37,7 @@ def quietly() -> Iterator[None]:
             log.disabled = before
 
 
-def read(data: bytes) -> FileDataset:
+def read(data: bytes | mmap) -> FileDataset:
     """The whole instance; raises `Invalid` for what is not DICOM Part 10, is truncated or cannot be parsed."""
     if data[PREAMBLE - 4 : PREAMBLE] != b"DICM":
         raise Invalid("not a DICOM Part 10 file: no DICM prefix after the preamble")

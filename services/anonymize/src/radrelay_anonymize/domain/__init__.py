@@ -3,7 +3,7 @@
 from radrelay_anonymize.domain.deidentify import Deidentified, Outcome, Quarantined, deidentify
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.pseudonyms import date_shift, mapped_uid, pseudonym
-from radrelay_anonymize.domain.release import Released, head_of, opened, release, released, words_of_instance
+from radrelay_anonymize.domain.release import Released, identity_in, opened, release, released, words_of_instance
 from radrelay_anonymize.domain.values import Context
 from radrelay_anonymize.domain.verify import verify
 from radrelay_anonymize.domain.words import Words, words_of
@@ -20,7 +20,7 @@ __all__ = [
     "date_shift",
     "deidentify",
     "encode",
-    "head_of",
+    "identity_in",
     "mapped_uid",
     "opened",
     "pseudonym",

@@ -12,7 +12,8 @@ from pydicom.tag import BaseTag
 
 from radrelay_anonymize.domain.gate import PIXELS, REGIONS, Pixels, pixel_state, refusal
 from radrelay_anonymize.domain.part10 import Part10
-from radrelay_anonymize.domain.structure import Element
+from radrelay_anonymize.domain.runs import Element, Run
+from radrelay_shared.dicom.reading import quietly
 
 # What `gate` asks an instance for. Of these it is enough to know that they are there.
 PRESENT = frozenset(map(tag_for_keyword, ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", REGIONS)))
@@ -45,9 +46,16 @@ class Admission(NamedTuple):
 
 def admission(source: Part10) -> Admission:
     """As `gate` would say of the data set; the answer is remembered, for a series' instances are alike."""
-    asked = [_raw(source.data, each) for each in source.dataset.elements if _is_asked(each[0])]
-    classes = [_raw(source.data, each) for each in source.meta.elements if each[0] == META_CLASS]
+    asked = [each for run in source.dataset.runs for each in (_recalled(run) if run.raw else _asked(run))]
+    classes = [_raw(each) for each in source.meta.elements if each[0] == META_CLASS]
     return _answer(source.syntax, source.dataset.implicit, tuple(classes), tuple(asked))
+
+
+def _asked(run: Run) -> tuple[Raw, ...]:
+    return tuple([_raw(each) for each in run.elements if _is_asked(each[0])])
+
+
+_recalled = functools.lru_cache(maxsize=1024)(_asked)
 
 
 @functools.lru_cache(maxsize=8192)
@@ -55,11 +63,11 @@ def _is_asked(tag: int) -> bool:
     return tag in ASKED or tag in BULK
 
 
-def _raw(data: bytes, element: Element) -> Raw:
-    tag, vr, _, start, end, _ = element
+def _raw(element: Element) -> Raw:
+    tag, vr, raw, start, _ = element
     if tag in BULK:
-        return Raw(tag, vr, range(end - start))
-    value = data[start:end]
+        return Raw(tag, vr, range(len(raw) - start))
+    value = bytes(raw[start:])
     return Raw(tag, vr, value if tag not in PRESENT else b"1 " if value.strip(b"\0 ") else b"")
 
 
@@ -68,10 +76,11 @@ def _answer(syntax: str, implicit: bool, classes: tuple[Raw, ...], asked: tuple[
     meta = FileMetaDataset({BaseTag(each.tag): _element(each, implicit=False) for each in classes})
     meta.TransferSyntaxUID = syntax
     dataset = FileDataset(None, {BaseTag(each.tag): _element(each, implicit) for each in asked}, file_meta=meta)
-    reason = refusal(dataset)
-    if reason:
-        return Admission(reason, "none", None)
-    return Admission(None, pixel_state(dataset), dataset.get("BurnedInAnnotation"))
+    with quietly():
+        reason = refusal(dataset)
+        if reason:
+            return Admission(reason, "none", None)
+        return Admission(None, pixel_state(dataset), dataset.get("BurnedInAnnotation"))
 
 
 def _element(raw: Raw, implicit: bool) -> RawDataElement:  # noqa: FBT001

@@ -19,6 +19,7 @@ ATTRIBUTES = (
     "StudyInstanceUID",
     "ReferringPhysicianName",
 )
+IDENTIFYING = frozenset(tag_for_keyword(keyword) or 0 for keyword in ATTRIBUTES)
 
 
 class Patient(BaseModel):

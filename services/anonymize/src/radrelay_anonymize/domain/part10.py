@@ -5,47 +5,43 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import FileDataset
-from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, UID_dictionary
 
 from radrelay_anonymize.domain.gate import NATIVE
+from radrelay_anonymize.domain.pieces import MOST_BY_PYDICOM, Data
 from radrelay_anonymize.domain.pseudonyms import REGISTERED
-from radrelay_anonymize.domain.rawvalues import encodings
-from radrelay_anonymize.domain.rules import PIXEL_GROUP
-from radrelay_anonymize.domain.structure import DataSet, Named, Parser
+from radrelay_anonymize.domain.runs import DataSet, Named
+from radrelay_anonymize.domain.structure import Parser
 from radrelay_shared.dicom.reading import PREAMBLE
 from radrelay_shared.errors import Invalid
 
 GROUP_LENGTH, META_GROUP = b"\x02\0\0\0UL\x04\0", b"\x02\0"
 SYNTAX = 0x00020010
 MOST_INFLATED = 256 << 20  # bytes
-MOST_BY_PYDICOM = 256 << 20  # bytes that are read whole into objects
 
 
 @dataclass(frozen=True, slots=True)
 class Part10:
     """A parsed instance; `named` are the values that hold words of identity."""
 
-    data: bytes
+    data: Data
     syntax: str
     dataset: DataSet
     named: list[Named]
     meta: DataSet
 
-    def head(self) -> FileDataset:
-        """What stands at the top of it, without sequences and pixels: for those who ask it who it is about."""
-        head = FileDataset(None, {})
-        head.set_original_encoding(self.dataset.implicit, True, encodings(self.dataset.charset))
-        for tag, vr, _, start, end, _ in self.dataset.elements:
-            if vr != "SQ" and tag >> 16 < PIXEL_GROUP:
-                raw = RawDataElement(BaseTag(tag), vr, end - start, self.data[start:end], 0, False, True)
-                head[raw.tag] = raw
-        return head
+    def said(self, tags: frozenset[int]) -> tuple[tuple[int, str, bytes], ...]:
+        """Tag, VR and value of these, as they stand at the top of the instance."""
+        return tuple(
+            [
+                (tag, vr, bytes(raw[start:]))
+                for tag, vr, raw, start, _ in self.dataset.elements
+                if tag in tags and vr != "SQ"
+            ]
+        )
 
 
-def parsed(data: bytes) -> Part10 | None:
+def parsed(data: Data) -> Part10 | None:
     """The instance for the rewriter, None if pydicom's engine has to take it; raises `Invalid` if nobody shall.
 
     * The rewriter: little endian, group 0002 with its true length, known transfer syntax, elements in order, each
@@ -62,7 +58,7 @@ def parsed(data: bytes) -> Part10 | None:
         return _left_to_pydicom(data)
     meta = Parser(data, implicit=False)
     head = meta.data_set(PREAMBLE, end)
-    syntax = _syntax(data, head)
+    syntax = _syntax(head)
     if meta.odd or syntax not in UID_dictionary or not syntax.startswith(REGISTERED):
         return _left_to_pydicom(data)
     if syntax == DeflatedExplicitVRLittleEndian:
@@ -79,13 +75,13 @@ def parsed(data: bytes) -> Part10 | None:
     return _left_to_pydicom(data) if parser.odd else Part10(data, syntax, dataset, parser.named, head)
 
 
-def _left_to_pydicom(data: bytes) -> Part10 | None:
+def _left_to_pydicom(data: Data) -> Part10 | None:
     if len(data) > MOST_BY_PYDICOM:
         raise Invalid("too large for an instance of this kind")
     return None
 
 
-def _end_of_meta(data: bytes) -> int | None:
+def _end_of_meta(data: Data) -> int | None:
     """Where the data set begins, if the file says so and is right."""
     start = PREAMBLE + 12
     if data[PREAMBLE : PREAMBLE + 8] != GROUP_LENGTH or len(data) < start:
@@ -94,8 +90,8 @@ def _end_of_meta(data: bytes) -> int | None:
     return end if end <= len(data) and data[end : end + 2] != META_GROUP else None
 
 
-def _syntax(data: bytes, meta: DataSet) -> str:
-    found = [data[start:end] for tag, _, _, start, end, _ in meta.elements if tag == SYNTAX]
+def _syntax(meta: DataSet) -> str:
+    found = [bytes(raw[start:]) for tag, _, raw, start, _ in meta.elements if tag == SYNTAX]
     return found[0].rstrip(b"\0 ").decode("latin-1") if found else ""
 
 

@@ -13,7 +13,7 @@ from pydicom.values import convert_string
 
 from radrelay_anonymize.domain.structure import ITEM, LONG, LONGEST_SHORT
 from radrelay_anonymize.domain.values import SPELLED
-from radrelay_shared.dicom.reading import texts
+from radrelay_shared.dicom.reading import quietly, texts
 
 MOST_TEXT = 8 << 20  # bytes of text in one instance that are decoded and looked at
 
@@ -52,7 +52,8 @@ def texts_of(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str]:
             text = raw.decode().rstrip("\0 ")
             return [text] if text else []
     element = RawDataElement(BaseTag(tag), vr, len(raw), raw, 0, is_implicit_VR=False, is_little_endian=True)
-    return texts(convert_raw_data_element(element, encoding=encodings(charset)))
+    with quietly():
+        return texts(convert_raw_data_element(element, encoding=encodings(charset)))
 
 
 @functools.lru_cache(maxsize=64)

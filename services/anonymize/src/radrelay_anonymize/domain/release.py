@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.tag import BaseTag
 
 from radrelay_anonymize.domain.deidentify import Quarantined, deidentify
 from radrelay_anonymize.domain.gate import Pixels
+from radrelay_anonymize.domain.identity import IDENTIFYING, Identity, identity_of
 from radrelay_anonymize.domain.part10 import Part10, parsed
+from radrelay_anonymize.domain.pieces import Data, Output
 from radrelay_anonymize.domain.profile import Profile
-from radrelay_anonymize.domain.rawvalues import Unusual
+from radrelay_anonymize.domain.rawvalues import Unusual, encodings
 from radrelay_anonymize.domain.rewriter import rewritten, words_in
 from radrelay_anonymize.domain.rules import passed_on
 from radrelay_anonymize.domain.values import Context
@@ -25,25 +30,28 @@ OVERRULED = frozenset({"name", "phrase", "identifier", "date", "raw"})
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """De-identified, encoded and verified; `dataset` is what the verifier read in `data`, up to the pixels."""
+    """De-identified, encoded and verified; `dataset` is what the verifier read in it, up to the pixels."""
 
-    data: bytes
+    output: Output
     dataset: FileDataset
     pixels: Pixels
-    pixels_at: int  # where their element begins, see `verify.Inspection`
     words: Words
+
+    @property
+    def data(self) -> bytes:
+        return self.output.data
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
     """De-identified and encoded, but not verified yet."""
 
-    data: bytes
+    output: Output
     words: Words
     pixels: Pixels
 
 
-def release(data: bytes, context: Context) -> Released | Quarantined:
+def release(data: Data, context: Context) -> Released | Quarantined:
     """As `released`, from bytes."""
     try:
         return released(opened(data), context)
@@ -51,15 +59,25 @@ def release(data: bytes, context: Context) -> Released | Quarantined:
         return Quarantined(("unreadable",))
 
 
-def opened(data: bytes) -> Part10 | FileDataset:
+def opened(data: Data) -> Part10 | FileDataset:
     """The instance, for the rewriter where `parsed` says so, otherwise for pydicom's engine; raises `Invalid`."""
     return parsed(data) or read(data)
 
 
-def head_of(source: Part10 | FileDataset) -> FileDataset:
-    """What stands at the top of the instance: enough to tell whose it is."""
+def identity_in(source: Part10 | FileDataset) -> Identity:
+    """Who the instance is about."""
+    if not isinstance(source, Part10):
+        return identity_of(source)
+    return _remembered(source.said(IDENTIFYING), source.dataset.implicit, source.dataset.charset)
+
+
+@functools.lru_cache(maxsize=64)  # a study's instances say the same
+def _remembered(said: tuple[tuple[int, str, bytes], ...], implicit: bool, charset: bytes) -> Identity:  # noqa: FBT001
+    raws = [RawDataElement(BaseTag(tag), vr, len(value), value, 0, False, True) for tag, vr, value in said]
+    head = FileDataset(None, {raw.tag: raw for raw in raws})
     with quietly():
-        return source.head() if isinstance(source, Part10) else source
+        head.set_original_encoding(implicit, True, encodings(charset))
+        return identity_of(head)
 
 
 def words_of_instance(source: Part10 | FileDataset, profile: Profile) -> Words:
@@ -83,14 +101,14 @@ def released(source: Part10 | FileDataset, context: Context) -> Released | Quara
 def verified(copy: Copied, context: Context) -> Released | Quarantined:
     """The copy, if the verifier finds nothing in it that a person has not overruled."""
     try:
-        dataset, pixels_at, evidence = inspected(copy.words, copy.data, context.profile)
+        dataset, pixels_at, evidence = inspected(copy.words, copy.output, context.profile)
     except Exception as error:  # noqa: BLE001  as above
         return Quarantined((f"failed:{type(error).__name__}",))
     if context.vouched:
         evidence = [each for each in evidence if each.partition(":")[0] not in OVERRULED]
     if evidence:
         return Quarantined(tuple(evidence))
-    return Released(copy.data, dataset, copy.pixels, pixels_at, copy.words)
+    return Released(copy.output.parted(pixels_at), dataset, copy.pixels, copy.words)
 
 
 def copied(source: Part10 | FileDataset, context: Context) -> Copied | Quarantined:
@@ -98,10 +116,8 @@ def copied(source: Part10 | FileDataset, context: Context) -> Copied | Quarantin
     if isinstance(source, Part10):
         try:
             quick = rewritten(source, context)
-            return (
-                quick if isinstance(quick, Quarantined) else Copied(b"".join(quick.buffers), quick.words, quick.pixels)
-            )
+            return quick if isinstance(quick, Quarantined) else Copied(quick.output, quick.words, quick.pixels)
         except Unusual:
             source = read(source.data)
     slow = deidentify(source, context)
-    return slow if isinstance(slow, Quarantined) else Copied(encode(slow.dataset), slow.words, slow.pixels)
+    return slow if isinstance(slow, Quarantined) else Copied(Output(encode(slow.dataset)), slow.words, slow.pixels)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
-from radrelay_anonymize.domain.admission import admission
+from radrelay_anonymize.domain.admission import BULK, admission
 from radrelay_anonymize.domain.deidentify import CODE_VALUE, CONCEPT_NAME, Quarantined, is_of_kind
 from radrelay_anonymize.domain.gate import Pixels
 from radrelay_anonymize.domain.part10 import Part10
+from radrelay_anonymize.domain.pieces import Buffer, Output
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option
 from radrelay_anonymize.domain.rawvalues import MOST_TEXT, NUMBERS, SIZES, header, item, joined, texts_of
 from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, actions, passed_on
+from radrelay_anonymize.domain.runs import DataSet, Element, Named, Run, remember
 from radrelay_anonymize.domain.signature import file_meta, signature
-from radrelay_anonymize.domain.structure import DataSet, Element
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.values import SPELLED, Context, remade
 from radrelay_anonymize.domain.words import Words, gathered
-from radrelay_shared.dicom.reading import quietly
 from radrelay_shared.errors import Invalid
 
 SOP_CLASS, SOP_INSTANCE, TEXT_VALUE = 0x00080016, 0x00080018, 0x0040A160
@@ -26,51 +30,79 @@ SOP_CLASS, SOP_INSTANCE, TEXT_VALUE = 0x00080016, 0x00080018, 0x0040A160
 # What is made of the value. The other makers need not know it.
 ASKING = frozenset({Action.UID, Action.KEEP, Action.CLEAN, Action.CODE, Action.SHIFT, Action.AGE})
 
-REMEMBERED, LONGEST_REMEMBERED = 4096, 256  # elements of a study; bytes of one, longer ones are views of the input
+LONGEST_REMEMBERED = 256  # bytes of an element
 UNKNOWN = b""
 SHORTEST_UID_DOTS = 3  # see `words._DOTTED`: from here on a text may hold a UID
 
-Buffer = bytes | memoryview
-Parts = list[tuple[int, Buffer]]  # an element's tag, and its bytes or some of them
-Memory = dict[bytes, dict[bytes, bytes | None]]  # by character set and element
+Parts = list[tuple[int, Buffer]]  # an element's tag, and its bytes or some of them, and those of others after it
+Raw = tuple[str, int, str, bytes, bytes]  # kind, tag, VR, value and character set of what is named
+# Between these the engine writes elements of its own.
+SIGNED = (0x00080005, 0x00120062, 0x00120063, 0x00120064, 0x00280301, 0x00280303)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What became of a study's runs and of short elements, under one character set."""
+
+    runs: dict[Run, Parts] = field(default_factory=dict)
+    elements: dict[bytes, bytes | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A copy without identity, by rule: a Part 10 file in pieces, of which large ones are views of the original."""
+    """A copy without identity, by rule, with the pixels of the original."""
 
-    buffers: list[Buffer]
+    output: Output
     words: Words
     pixels: Pixels
 
 
 def rewritten(source: Part10, context: Context) -> Rewritten | Quarantined:
     """As `deidentify`, on bytes; raises `Invalid` where a value cannot be written again, or there is too much text."""
-    with quietly():
-        reason, pixels, annotation = admission(source)
-        if reason:
-            return Quarantined((reason,))
-        known = context.knowing(words_in(source, passed_on(context.profile)))
-        walk = _Walk(source, known)
-        parts = [*walk.data_set(source.dataset), *signature(context.profile, walk.implicit, pixels, annotation)]
-        parts.sort(key=lambda part: part[0])
-        start = file_meta(_value(parts, SOP_CLASS), _value(parts, SOP_INSTANCE), source.syntax)
-        return Rewritten([start, *(buffer for _, buffer in parts)], known.words, pixels)
+    reason, pixels, annotation = admission(source)
+    if reason:
+        return Quarantined((reason,))
+    known = context.knowing(words_in(source, passed_on(context.profile)))
+    walk = _Walk(source, known)
+    parts = [*walk.data_set(source.dataset), *signature(context.profile, walk.implicit, pixels, annotation)]
+    parts.sort(key=lambda part: part[0])
+    start = file_meta(_value(parts, SOP_CLASS), _value(parts, SOP_INSTANCE), source.syntax)
+    return Rewritten(_output(start, parts), known.words, pixels)
+
+
+def _output(start: bytes, parts: Parts) -> Output:
+    """Pixels, which come last, stay where they are."""
+    shown = parts.pop()[1] if parts and parts[-1][0] in BULK else b""
+    return Output(b"".join([start, *(buffer for _, buffer in parts)]), shown)
 
 
 def words_in(source: Part10, but: frozenset[int] = frozenset()) -> Words:
-    """As `words_of`."""
-    data, named = source.data, [each for each in source.named if each[1][0] not in but] if but else source.named
-    raw = [(kind, tag, vr, data[start:end], charset) for kind, (tag, vr, _, start, end, _), charset in named]
-    if sum(len(each[3]) for each in raw) > MOST_TEXT:
-        raise Invalid("more names and identifiers than any image has")
-    spoken = _spoken(tuple(each for each in raw if each[0] != "uids"))
-    return spoken | gathered(("uids", _texts(*each[1:]) or []) for each in raw if each[0] == "uids")
+    """As `words_of`; raises `Invalid` if there is too much of them."""
+    runs = [run for run in source.dataset.runs if run.named]
+    others = [each for run in runs if not run.raw for each in _raws(run.named, but)]
+    spoken = _spoken(
+        tuple([run for run in runs if run.raw]), but, tuple([each for each in others if each[0] != "uids"])
+    )
+    return spoken | _gathered([each for each in others if each[0] == "uids"])
 
 
 @functools.lru_cache(maxsize=16)  # a study's names are the same in all its instances
-def _spoken(raw: tuple[tuple[str, int, str, bytes, bytes], ...]) -> Words:
-    return gathered((kind, _texts(tag, vr, value, charset) or []) for kind, tag, vr, value, charset in raw)
+def _spoken(recalled: tuple[Run, ...], but: frozenset[int], others: tuple[Raw, ...]) -> Words:
+    return _gathered([*(each for run in recalled for each in _raws(run.named, but)), *others])
+
+
+def _raws(named: Iterable[Named], but: frozenset[int]) -> list[Raw]:
+    return [
+        (kind, tag, vr, bytes(raw[start:]), charset)
+        for kind, (tag, vr, raw, start, _), charset in named
+        if tag not in but
+    ]
+
+
+def _gathered(found: list[Raw]) -> Words:
+    if sum(len(value) for _, _, _, value, _ in found) > MOST_TEXT:
+        raise Invalid("more names and identifiers than any image has")
+    return gathered((kind, _texts(tag, vr, value, charset) or []) for kind, tag, vr, value, charset in found)
 
 
 def _texts(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
@@ -87,45 +119,55 @@ def _value(parts: Parts, tag: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=16)
-def _memory(implicit: bool, context: Context) -> Memory:  # noqa: ARG001, FBT001  the arguments are the key
-    """What became of the short elements of a study."""
-    return {}
+def _memory(implicit: bool, context: Context) -> defaultdict[bytes, Memory]:  # noqa: ARG001, FBT001  the arguments are the key
+    """What became of the elements of a study, by character set."""
+    return defaultdict(Memory)
 
 
 class _Walk:
     def __init__(self, source: Part10, context: Context) -> None:
-        self.data, self.view = source.data, memoryview(source.data)
         self.implicit, self.context = source.dataset.implicit, context
         self.actions = actions(context.profile)
         self.keeps_private = Option.RETAIN_SAFE_PRIVATE in context.profile.options
         self.text_left = MOST_TEXT
+        self.fleeting = False  # what was made of the run under way may be another's in the next instance
         self.memory = _memory(self.implicit, replace(context, words=replace(context.words, uids=frozenset())))
 
     def data_set(self, source: DataSet) -> Parts:
         """The elements that go out, in order."""
         parts: Parts = []
-        data, actions = self.data, self.actions
-        memory = self.memory.setdefault(source.charset, {})
-        for element in source.elements:
-            tag, vr, at, _, end, items = element
-            action = self._private(source, tag, vr) if is_private(tag) else actions[tag]
-            if action is Action.REMOVE or not is_of_kind(vr, tag):
-                continue
-            if vr == "SQ":
-                kept = items if action is Action.RECURSE else ()
-                parts.append((tag, self._with(tag, vr, b"".join(map(self._item, kept)))))
-            elif at < 0 or end - at > LONGEST_REMEMBERED:
-                parts += [(tag, buffer) for buffer in self._long(element, action, source.charset)]
-            else:
-                raw = data[at:end]
-                made = memory.get(raw, UNKNOWN)
-                if made is UNKNOWN:
-                    made = self._short(memory, raw, element, action, source.charset)
-                if made is not None:
-                    parts.append((tag, made))
+        memory = self.memory[source.charset]
+        for run in source.runs:
+            made = memory.runs.get(run) if run.raw else None
+            parts += self._run(source, run, memory) if made is None else made
         if any(tag == TEXT_VALUE for tag, _ in parts) and self._names_identity(source):
             parts = [(tag, self._dummied(source) if tag == TEXT_VALUE else buffer) for tag, buffer in parts]
         return parts
+
+    def _run(self, source: DataSet, run: Run, memory: Memory) -> Parts:
+        around, self.fleeting = self.fleeting, False
+        parts = [part for element in run.elements for part in self._element(source, element, memory)]
+        if run.raw and not self.fleeting:
+            remember(memory.runs, run, _joined(parts))
+        self.fleeting |= around
+        return parts
+
+    def _element(self, source: DataSet, element: Element, memory: Memory) -> Parts:
+        tag, vr, raw, start, items = element
+        short = start and len(raw) <= LONGEST_REMEMBERED
+        made = memory.elements.get(bytes(raw), UNKNOWN) if short else UNKNOWN
+        if made is not UNKNOWN:
+            return [(tag, made)] if made is not None else []
+        action = self._private(source, tag, vr) if is_private(tag) else self.actions[tag]
+        if action is Action.REMOVE or not is_of_kind(vr, tag):
+            return []
+        if vr == "SQ":
+            kept = items if action is Action.RECURSE else ()
+            return [(tag, self._with(tag, vr, b"".join(map(self._item, kept))))]
+        if not short:
+            return [(tag, buffer) for buffer in self._long(element, action, source.charset)]
+        made = self._short(memory.elements, element, action, source.charset)
+        return [(tag, made)] if made is not None else []
 
     def _private(self, source: DataSet, tag: int, vr: str) -> Action:
         creator = source.creators.get(creator_tag(tag)) if self.keeps_private else None
@@ -135,30 +177,34 @@ class _Walk:
         return item(b"".join([buffer for _, buffer in self.data_set(source)]))
 
     def _short(
-        self, memory: dict[bytes, bytes | None], raw: bytes, element: Element, action: Action, charset: bytes
+        self, memory: dict[bytes, bytes | None], element: Element, action: Action, charset: bytes
     ) -> bytes | None:
         """What becomes of an element, remembered by all its bytes: most come again in every instance."""
-        tag, vr, _, start, end, _ = element
-        value = self.data[start:end]
+        tag, vr, raw, start, _ = element
+        value = raw[start:]
         after = self._outgoing(tag, vr, value, action, charset)
-        made = None if after is None else raw if after is value else self._with(tag, vr, bytes(after))
-        has_uids = action in {Action.CLEAN, Action.CODE} and value.count(b".") >= SHORTEST_UID_DOTS
-        if len(memory) < REMEMBERED and not has_uids:
-            memory[raw] = made
+        made = None if after is None else bytes(raw) if after is value else self._with(tag, vr, bytes(after))
+        if not self._is_fleeting(action, value) and not is_private(tag):
+            remember(memory, bytes(raw), made)
         return made
+
+    def _is_fleeting(self, action: Action, value: Buffer) -> bool:
+        """Whether UIDs may be cleaned out of it, which are other ones in each instance."""
+        found = action in {Action.CLEAN, Action.CODE} and bytes(value).count(b".") >= SHORTEST_UID_DOTS
+        self.fleeting |= found
+        return found
 
     def _long(self, element: Element, action: Action, charset: bytes) -> tuple[Buffer, ...]:
         """As it stands in the file, if it may; with a header of its own only where that said another VR."""
-        tag, vr, at, start, end, _ = element
-        raw: Buffer = self.data[start:end] if vr in SPELLED else self.view[start:end]
-        value = self._outgoing(tag, vr, raw, action, charset)
-        if value is None:
+        tag, vr, raw, start, _ = element
+        value = raw[start:]
+        after = self._outgoing(tag, vr, value, action, charset)
+        self._is_fleeting(action, value)
+        if after is None:
             return ()
-        if value is not raw:
-            return (self._with(tag, vr, bytes(value)),)
-        if at >= 0:
-            return (self.view[at:end],)
-        return header(tag, vr, end - start, implicit=self.implicit), raw
+        if after is not value:
+            return (self._with(tag, vr, bytes(after)),)
+        return (raw,) if start else (header(tag, vr, len(value), implicit=self.implicit), value)
 
     def _outgoing(self, tag: int, vr: str, raw: Buffer, action: Action, charset: bytes) -> Buffer | None:
         """The new raw value: None if the element does not go out, the very `raw` if nothing changes."""
@@ -185,11 +231,9 @@ class _Walk:
 
     def _names_identity(self, source: DataSet) -> bool:
         """Whether the text of an SR content item is an identity, whatever it says."""
-        names = [items for tag, _, _, _, _, items in source.elements if tag == CONCEPT_NAME]
+        names = [items for tag, _, _, _, items in source.elements if tag == CONCEPT_NAME]
         for name in names[0][:1] if names else ():
-            codes = [
-                (tag, vr, self.data[start:end]) for tag, vr, _, start, end, _ in name.elements if tag == CODE_VALUE
-            ]
+            codes = [(tag, vr, bytes(raw[start:])) for tag, vr, raw, start, _ in name.elements if tag == CODE_VALUE]
             texts = (_texts(*codes[0], name.charset) if codes else None) or [""]
             return texts[0] in IDENTITY_CONCEPTS
         return False
@@ -197,3 +241,9 @@ class _Walk:
     def _dummied(self, source: DataSet) -> bytes:
         vr = next(vr for tag, vr, *_ in source.elements if tag == TEXT_VALUE)
         return self._with(TEXT_VALUE, vr, joined(vr, remade(Action.DUMMY, TEXT_VALUE, vr, [], self.context) or []))
+
+
+def _joined(parts: Parts) -> Parts:
+    """In as few pieces as leave room for what the engine writes between them."""
+    groups = [list(group) for _, group in groupby(parts, lambda part: bisect(SIGNED, part[0]))]
+    return [(group[0][0], b"".join([buffer for _, buffer in group])) for group in groups]

@@ -1,4 +1,4 @@
-"""Part 10 bytes as a light tree of where each element lies: nothing is copied, and every length is checked.
+"""Part 10 bytes as a light tree of elements: nothing large is copied, and every length is checked.
 
 Time and memory are bounded by the file's size and `MOST_ELEMENTS`, whatever lengths it claims.
 """
@@ -6,11 +6,27 @@ Time and memory are bounded by the file's size and `MOST_ELEMENTS`, whatever len
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
-from struct import Struct
+import struct
+from collections.abc import Callable
+from struct import Struct, unpack
+from typing import Any
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
+from radrelay_anonymize.domain.pieces import Buffer, Data, let_go
+from radrelay_anonymize.domain.runs import (
+    ALWAYS,
+    HEAD,
+    LONGEST_RUN,
+    MEMORY,
+    MOST_IN_RUN,
+    OFTEN,
+    DataSet,
+    Element,
+    Named,
+    Run,
+    Runs,
+)
 from radrelay_anonymize.domain.words import kind_of
 from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED
 from radrelay_shared.errors import Invalid
@@ -19,9 +35,11 @@ MOST_ELEMENTS = 500_000  # 25,000 frames with twenty each
 
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 DELIMITERS = 0xFFFE  # group
+MOST_HELD = 32 << 20  # bytes of a mapped file
 ODD_GROUP = 0x00010000  # private
 CREATORS = range(0x10, 0x100)  # elements (PS3.5 §7.8.1)
 LONGEST_SHORT = 0xFFFF  # bytes
+LONGEST_PLAIN = LONGEST_RUN // MOST_IN_RUN  # bytes, with its head
 CHARACTER_SET, PIXEL_DATA = 0x00080005, 0x7FE00010
 
 # PS3.5 §7.1.2: VRs whose length has 16 bits, and those with 32 after two reserved bytes.
@@ -31,29 +49,36 @@ SHORT = frozenset({
 })  # fmt: skip
 LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 VRS = {vr.encode(): vr for vr in SHORT | LONG}
-PLAIN_VRS = {vr.encode(): vr for vr in SHORT}
 
 
-# One element: tag, VR, at, start, end, items. `data[start:end]` is its value; `data[at:end]` may be passed on as it is,
-# unless `at` is -1. The VR is the dictionary's where the file says none, or UN. A sequence's values are in `items`.
-# A bare tuple, for there are hundreds in each of a thousand files a second.
-Element = tuple[int, str, int, int, int, "tuple[DataSet, ...]"]
+class PlainHeads(dict[bytes, tuple[int, str, "str | None", int]]):
+    """What tag and VR of an explicit element say: tag, VR, kind of name, which ones it stands with; -1 if not plain."""
+
+    def __missing__(self, head: bytes) -> tuple[int, str, str | None, int]:
+        group, number, code = unpack("<HH2s", head)
+        tag, vr = group << 16 | number, VRS.get(code)
+        found: tuple[int, str, str | None, int] = (-1, "", None, 0)
+        if vr in SHORT and not is_creator(tag) and tag != CHARACTER_SET:
+            found = (tag, vr, kind_of(tag, vr), (tag in OFTEN) + 2 * (tag in ALWAYS))
+        if public_vr(tag):  # so that foreign tags cannot fill the memory
+            self[head] = found
+        return found
+
+
+PLAIN_HEADS = PlainHeads()
+
+
+def _order(sign: str) -> tuple[Unpack, Unpack, Unpack, bytes]:
+    """How heads are read in this byte order, explicit and implicit ones and long lengths; and the end of an item."""
+    explicit, implicit, long = (Struct(sign + fields).unpack_from for fields in ("HH2sH", "HHI", "I"))
+    return explicit, implicit, long, struct.pack(sign + "HH", ITEM_END >> 16, ITEM_END & 0xFFFF)
+
+
+LITTLE, BIG = _order("<"), _order(">")
+
+Unpack = Callable[[Data, int], tuple[Any, ...]]
 # Tag, VR as declared, length, start of the value.
 Head = tuple[int, "str | None", int, int]
-
-
-@dataclass(slots=True)
-class DataSet:
-    """The file's, or an item's. `charset` is the raw character set in force: its own, or its parent's."""
-
-    implicit: bool
-    charset: bytes = b""
-    elements: list[Element] = field(default_factory=list)
-    creators: dict[int, str] = field(default_factory=dict)  # group and block → private creator
-
-
-# A value that holds words of identity: their kind (`words.kind_of`), the element, the character set in force.
-Named = tuple[str, Element, bytes]
 
 
 class Parser:
@@ -62,16 +87,14 @@ class Parser:
     `odd` tells afterwards that pydicom reads something else than the bytes plainly say.
     """
 
-    def __init__(self, data: bytes, *, implicit: bool, encapsulated: bool = False, big_endian: bool = False) -> None:
-        order = ">" if big_endian else "<"
-        self.data = data
+    def __init__(self, data: Data, *, implicit: bool, encapsulated: bool = False, big_endian: bool = False) -> None:
+        self.data, self.view = data, memoryview(data)
         self.implicit, self.encapsulated = implicit, encapsulated
-        self.explicit_head = Struct(order + "HH2sH").unpack_from
-        self.implicit_head = Struct(order + "HHI").unpack_from
-        self.long_length = Struct(order + "I").unpack_from
+        self.explicit_head, self.implicit_head, self.long_length, self.end_of_item = BIG if big_endian else LITTLE
         self.left = MOST_ELEMENTS
         self.named: list[Named] = []
         self.odd = big_endian
+        self.recalls = not big_endian  # not within what differs from frame to frame
 
     def data_set(self, start: int, end: int) -> DataSet:
         """The data set in `data[start:end]`."""
@@ -82,38 +105,71 @@ class Parser:
         return found
 
     def _fill(self, into: DataSet, at: int, limit: int, depth: int, *, delimited: bool) -> int:
-        """Add elements up to the limit, or to the item's delimiter; the position after that.
-
-        Nearly all elements are plain: explicit, short, in order. What is not is left to `_head` and `_element`.
-        """
-        data, read, add = self.data, self.explicit_head, into.elements.append
-        explicit, plain_vrs, before = not into.implicit, PLAIN_VRS, -1
+        """Add runs up to the limit, or to the item's delimiter; the position after that."""
+        before, settled, add = -1, None, into.runs.append
+        known: Runs = {}
         while at < limit:
-            if explicit and at + 8 <= limit and self.left:
-                group, number, code, length = read(data, at)
-                vr, tag, end = plain_vrs.get(code), group << 16 | number, at + 8 + length
-                if vr is not None and before < tag and end <= limit and not (tag & ODD_GROUP or tag == CHARACTER_SET):
-                    before, self.left = tag, self.left - 1
-                    element: Element = (tag, vr, at, at + 8, end, ())
-                    add(element)
-                    at = end
-                    if kind := kind_of(tag, vr):
-                        self.named.append((kind, element, into.charset))
-                    continue
-            head = self._head(at, limit, into.implicit)
-            tag = head[0]
-            if tag <= before or tag == ITEM_END:
-                if tag == ITEM_END and delimited:
-                    return head[3]
-                self.odd = True
-            before = tag
-            element, at = self._element(at, head, limit, into, depth)
-            add(element)
-            if kind := kind_of(tag, element[1]):
-                self.named.append((kind, element, into.charset))
+            if self.recalls and settled != (settled := (into.charset, len(into.creators))):
+                known = MEMORY.among(self.implicit, into.implicit, depth, into.charset, *into.creators.items())
+            run = self._recalled(known, at, limit, before) if known and not self.odd else None
+            if run is None:
+                if delimited and self.data[at : at + 4] == self.end_of_item:
+                    return self._head(at, limit, into.implicit)[3]
+                run, at = self._run(into, at, limit, depth, before)
+                if run.raw:
+                    MEMORY.add(run, known)
+            else:
+                at += len(run.raw)
+                self.left -= run.heads
+                self.named += run.named
+            add(run)
+            before = run.elements[-1][0]
         if delimited:
             raise Invalid("an item of undefined length has no end")
         return at
+
+    def _recalled(self, known: Runs, at: int, limit: int, before: int) -> Run | None:
+        data = self.data
+        for run in known.get(data[at : at + HEAD], ()):
+            end = at + len(run.raw)
+            if data[at:end] == run.raw and end <= limit and before < run.elements[0][0] and run.heads <= self.left:
+                return run
+        return None
+
+    def _run(self, into: DataSet, at: int, limit: int, depth: int, before: int) -> tuple[Run, int]:
+        """The elements from here on that may be recalled together, or the one that may not; the position after them."""
+        start, left, names = at, self.left, len(self.named)
+        found, at = self._plain(into, at, limit, before)
+        if not found:
+            element, at = self._element(at, limit, into, depth)
+            self.odd |= element[0] <= before or element[0] == ITEM_END
+            if kind := kind_of(element[0], element[1]):
+                self.named.append((kind, element, into.charset))
+            found = [element]
+        tag = found[0][0]
+        recalled = self.recalls and not (self.odd or tag in ALWAYS or is_creator(tag) or at - start > LONGEST_RUN)
+        raw = self.data[start:at] if recalled else b""
+        return Run(tuple(found), tuple(self.named[names:]), left - self.left, raw), at
+
+    def _plain(self, into: DataSet, at: int, limit: int, before: int) -> tuple[list[Element], int]:
+        """Explicit, short, in order: nearly all elements are. The others are read one by one."""
+        data, among = self.data, 0
+        found: list[Element] = []
+        most = 0 if into.implicit or self.odd else min(MOST_IN_RUN, self.left)
+        while len(found) < most and at + 8 <= limit:
+            tag, vr, kind, others = PLAIN_HEADS[data[at : at + 6]]
+            end = at + 8 + data[at + 6] + (data[at + 7] << 8)
+            if tag <= before or end > limit or end - at > LONGEST_PLAIN:
+                break
+            if among != (among := others) and found and self.recalls:
+                break
+            element: Element = (tag, vr, data[at:end], 8, ())
+            found.append(element)
+            before, at = tag, end
+            if kind:
+                self.named.append((kind, element, into.charset))
+        self.left -= len(found)
+        return found, at
 
     def _head(self, at: int, limit: int, implicit: bool) -> Head:  # noqa: FBT001  in the innermost loop
         self.left -= 1
@@ -134,63 +190,76 @@ class Parser:
         group, number, length = self.implicit_head(self.data, at)
         return group << 16 | number, None, length, at + 8
 
-    def _element(self, at: int, head: Head, limit: int, into: DataSet, depth: int) -> tuple[Element, int]:
+    def _element(self, at: int, limit: int, into: DataSet, depth: int) -> tuple[Element, int]:
         """The element, and the position after it."""
-        tag, declared, length, start = head
+        tag, declared, length, start = self._head(at, limit, into.implicit)
         vr = declared if declared and declared != "UN" else self._known_vr(tag, declared, length, into)
         if vr != declared and not self.implicit:
-            at = -1
+            at = start  # its header says another VR
         if length == UNDEFINED:
-            return self._undefined((tag, vr, at, start, start, ()), limit, into, depth)
+            return self._undefined((tag, vr, at, start), limit, into, depth)
         end = start + length
         if end > limit:
             raise Invalid("an element is longer than what it is in")
         if vr == "SQ":
-            items, _ = self._items(start, end, into, depth + 1, delimited=False)
-            return (tag, vr, at, start, end, items), end
+            items, _ = self._items(tag, start, end, into, depth + 1, delimited=False)
+            return (tag, vr, b"", 0, items), end
         if tag == CHARACTER_SET:
             into.charset = self.data[start:end]
-        elif tag & ODD_GROUP and tag & 0xFFFF in CREATORS:
+        elif is_creator(tag):
             into.creators[tag] = self.data[start:end].rstrip(b" \0").decode("latin-1")
-        return (tag, vr, at, start, end, ()), end
+        return (tag, vr, self._raw(at, end), start - at, ()), end
 
-    def _undefined(self, found: Element, limit: int, into: DataSet, depth: int) -> tuple[Element, int]:
-        tag, vr, at, start, _, _ = found
+    def _raw(self, at: int, end: int) -> Buffer:
+        return self.data[at:end] if end - at <= LONGEST_RUN else self.view[at:end]
+
+    def _undefined(
+        self, found: tuple[int, str, int, int], limit: int, into: DataSet, depth: int
+    ) -> tuple[Element, int]:
+        tag, vr, at, start = found
         if self.encapsulated and tag == PIXEL_DATA and vr[:2] in {"OB", "OW"} and depth == 0:
             end = self._fragments(start, limit)
-            return (tag, vr, at, start, end, ()), end
+            return (tag, vr, self._raw(at, end), start - at, ()), end
         self.odd |= vr not in {"SQ", "UN"}
-        items, end = self._items(start, limit, into, depth + 1, delimited=True)
-        return (tag, "SQ", at if vr == "SQ" else -1, start, end, items), end
+        items, end = self._items(tag, start, limit, into, depth + 1, delimited=True)
+        return (tag, "SQ", b"", 0, items), end
 
     def _items(
-        self, at: int, limit: int, parent: DataSet, depth: int, *, delimited: bool
+        self, tag: int, at: int, limit: int, parent: DataSet, depth: int, *, delimited: bool
     ) -> tuple[tuple[DataSet, ...], int]:
         """A sequence's items and the position after it."""
         if depth > DEEPEST:
             raise Invalid("sequences are nested too deeply")
+        around, self.recalls = self.recalls, self.recalls and tag not in ALWAYS
         items: list[DataSet] = []
         while at < limit:
-            tag, _, length, start = self._head(at, limit, implicit=True)
+            tag, _, length, start = self._head(at, limit, True)
             if tag == SEQUENCE_END and delimited:
-                return tuple(items), start
+                break
             end = limit if length == UNDEFINED else start + length
             if tag != ITEM or end > limit:
                 raise Invalid("a sequence holds something else than items, or longer ones than itself")
             item = DataSet(parent.implicit or self._looks_implicit(start, end), parent.charset)
             at = self._fill(item, start, end, depth, delimited=length == UNDEFINED)
             items.append(item)
-        if delimited:
-            raise Invalid("a sequence of undefined length has no end")
-        return tuple(items), at
+        else:
+            start = at
+            if delimited:
+                raise Invalid("a sequence of undefined length has no end")
+        self.recalls = around
+        return tuple(items), start
 
     def _fragments(self, at: int, limit: int) -> int:
         """The position after encapsulated pixel data (PS3.5 §A.4), whose fragments are passed on as they are."""
+        held = at
         while True:
             tag, _, length, start = self._head(at, limit, implicit=True)
             if tag == SEQUENCE_END:
                 return start
             at = start + length
+            if at - held > MOST_HELD:
+                held = at
+                let_go(self.data)
             if tag != ITEM or at > limit:
                 raise Invalid("encapsulated pixel data holds something else than fragments")
 
@@ -206,6 +275,11 @@ class Parser:
         if declared and length >= LONGEST_SHORT:
             return "UN"
         return public_vr(tag) or ("UL" if not (declared or tag & 0xFFFF) else "UN")
+
+
+def is_creator(tag: int) -> bool:
+    """Whether the element names the private creator of a block (PS3.5 §7.8.1)."""
+    return bool(tag & ODD_GROUP) and tag & 0xFFFF in CREATORS
 
 
 @functools.lru_cache(maxsize=8192)

@@ -1,44 +1,45 @@
-"""The second look at what goes out: by other code than the engine's, on the bytes, believing nothing."""
+"""The second look at what goes out: by other code than the engine's, on the bytes, believing nothing.
+
+What the rewriter writes is read by `strict`, what is written otherwise by pydicom.
+"""
 
 from __future__ import annotations
 
 import functools
 import io
-import re
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from radrelay_anonymize.domain.folding import fold, squeeze, takes_particles
-from radrelay_anonymize.domain.private import creator_tag, private_action
+from radrelay_anonymize.domain.pieces import MOST_BY_PYDICOM, Output
+from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option, Profile, default
-from radrelay_anonymize.domain.rules import is_enumerated
+from radrelay_anonymize.domain.runs import remember
+from radrelay_anonymize.domain.search import PLAIN, in_bytes, in_element
+from radrelay_anonymize.domain.strict import CHARACTER_SET, Odd, Seen, Spot, elements, items, seen
 from radrelay_anonymize.domain.table import Action
-from radrelay_anonymize.domain.words import SHORTEST_GLUED, Words
+from radrelay_anonymize.domain.words import Words
 from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED, element, quietly, texts
 from radrelay_shared.errors import Invalid
 
-TEXTUAL = frozenset({"AE", "AS", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 FRAGMENT, END_OF_FRAGMENTS = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0" + bytes(4)
-PLAIN = TEXTUAL | {"UI"}
 MUTE = frozenset({
     "AT", "DA", "DS", "DT", "FD", "FL", "IS", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "TM", "UL", "US",
     "UV",
 })  # fmt: skip
-LONGEST_REMEMBERED = 256  # characters
-SHORTEST = {"CS": 5}  # short words are views and regions there
-SHORTEST_WORD = 3
-SHORTEST_RAW = 5  # shorter ones occur in binary values by chance
 UNSAFE = "unsafe"  # in place of a VR
+LONGEST_REMEMBERED = 4096  # bytes of an element
 MARKERS = {
     "PatientIdentityRemoved": "YES",
     "SpecificCharacterSet": "ISO_IR 192",
 }
-OWN = frozenset({0x00120063, 0x00120064})  # what the engine says of itself: method, and method codes
 
 
 class Inspection(NamedTuple):
@@ -58,21 +59,146 @@ def verify(words: Words, output: bytes, profile: Profile | None = None) -> list[
     Searches every value but pixels for the words, parsed and as raw bytes, and looks at preamble, file meta, markers
     and private elements.
     """
-    return inspected(words, output, profile or default()).evidence
+    return inspected(words, Output(output), profile or default()).evidence
 
 
-def inspected(words: Words, output: bytes, profile: Profile) -> Inspection:
+def inspected(words: Words, output: Output, profile: Profile) -> Inspection:
     """As `verify`, with what was read for it."""
-    with quietly():
-        buffer = io.BytesIO(output)
-        try:
-            dataset = pydicom.dcmread(buffer, stop_before_pixels=True)
-            start = buffer.tell()
-            end = _end_of_pixels(output, start, dataset.file_meta.TransferSyntaxUID)
-            found = [*_form(dataset, output, end), *_marks(dataset, profile), *_values(dataset, words, profile)]
-        except Exception as error:  # noqa: BLE001  what cannot be read again does not leave
-            return Inspection(FileDataset(None, {}), len(output), [f"unreadable:{type(error).__name__}"])
-        return Inspection(dataset, start, sorted({*found, *_raw(words, output[:start] + output[end:])}))
+    try:
+        return by_second_reader(words, seen(output), profile)
+    except (Odd, struct.error):
+        if len(output) > MOST_BY_PYDICOM:
+            return Inspection(FileDataset(None, {}), len(output), ["unreadable:TooLarge"])
+        with quietly():
+            return by_pydicom(words, output.data, profile)
+
+
+def _form(dataset: FileDataset, *, is_whole: bool) -> Iterator[str]:
+    if not is_whole:
+        yield "trailer"
+    if any(dataset.preamble or b""):
+        yield "preamble"
+    if _said(dataset.file_meta, "MediaStorageSOPInstanceUID") != _said(dataset, "SOPInstanceUID"):
+        yield "meta-mismatch:00020003"
+
+
+def _marks(dataset: FileDataset, profile: Profile) -> Iterator[str]:
+    """Which of the marks that the profile demands are missing or say something else."""
+    for keyword, value in (MARKERS | {"LongitudinalTemporalInformationModified": profile.temporal}).items():
+        if _said(dataset, keyword) != value:
+            yield f"marker:{keyword}"
+
+
+def _said(dataset: Dataset, keyword: str) -> str | None:
+    """Of a value that nobody has to parse for it."""
+    tag = tag_for_keyword(keyword)
+    raw = dataset.get_item(tag) if tag in dataset else None
+    return _decoded(raw.value) if isinstance(raw, RawDataElement) else raw and str(raw.value)
+
+
+def _decoded(raw: bytes | None) -> str | None:
+    """As UTF-8, for that is what the marker promises; None if it is not."""
+    try:
+        return (raw or b"").decode().rstrip("\0 ")
+    except UnicodeDecodeError:
+        return None
+
+
+# ── as the rewriter writes ───────────────────────────────────────────────────────────────────────────
+
+Memory = dict[bytes, tuple[str, ...]]  # evidence by an element's bytes
+
+
+def by_second_reader(words: Words, read: Seen, profile: Profile) -> Inspection:
+    """For what is written as the rewriter writes; raises `Odd` if it is not."""
+    folded = read.head.lower()
+    # A UID in a value is there in the bytes, too: only then it is worth while to look where.
+    uids = frozenset(uid for uid in words.uids if uid.encode() in folded)
+    known = replace(words, uids=uids)
+    memory = {} if uids else _memory(known, profile, read.implicit)
+    look = _Look(read.head, known, Option.RETAIN_SAFE_PRIVATE in profile.options, read.implicit, memory)
+    found = {
+        *_form(read.dataset, is_whole=read.is_whole),
+        *_marks(read.dataset, profile),
+        *look.at(read.meta, depth=0),
+        *look.at(read.spots, depth=0),
+        *in_bytes(words, folded),
+    }
+    return Inspection(read.dataset, len(read.head), sorted(found))
+
+
+@functools.lru_cache(maxsize=16)
+def _memory(words: Words, profile: Profile, implicit: bool) -> Memory:  # noqa: ARG001, FBT001  the arguments are the key
+    """What was found in the elements of a study: most come again in every instance."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    data: bytes
+    words: Words
+    safe: bool  # private elements that are known to be safe may be there
+    implicit: bool
+    memory: Memory
+
+    def at(self, spots: list[Spot], depth: int) -> Iterator[str]:
+        """Evidence in the elements of one data set."""
+        if depth > DEEPEST:
+            raise Odd
+        for spot in spots:
+            tag, vr, at, _, end = spot
+            if is_private(tag):
+                yield from self._private(spot, spots, depth)
+            elif vr in PLAIN or vr == "SQ":
+                raw = self.data[at:end] if end - at <= LONGEST_REMEMBERED else b""
+                found = self.memory.get(raw)
+                if found is None:
+                    found = tuple(self._inside(spot, depth))
+                    if raw:
+                        remember(self.memory, raw, found)
+                yield from found
+
+    def _inside(self, spot: Spot, depth: int) -> Iterator[str]:
+        tag, vr, _, start, end = spot
+        if vr != "SQ":
+            yield from in_element(tag, vr, self.data[start:end].decode(errors="replace").rstrip("\0 "), self.words)
+            return
+        for first, limit in items(self.data, start, end):
+            spots, last = elements(self.data, first, limit, implicit=self.implicit)
+            if last != limit or any(each[0] == CHARACTER_SET for each in spots):  # an icon's pixels, other letters
+                raise Odd
+            yield from self.at(spots, depth + 1)
+
+    def _private(self, spot: Spot, spots: list[Spot], depth: int) -> Iterator[str]:
+        """Only what PS3.15 Table E.3.10-1 names may be here, and the creators of it."""
+        tag, vr = spot[:2]
+        creators = [self.data[start:end] for each, _, _, start, end in spots if each == creator_tag(tag)]
+        name = _decoded(creators[0]) if creators else None
+        if not self.safe or not name or private_action(tag, vr, name) is Action.REMOVE:
+            yield f"private:{tag:08x}"
+        elif vr in PLAIN or vr == "SQ":
+            yield from self._inside(spot, depth)
+
+
+# ── as pydicom reads ─────────────────────────────────────────────────────────────────────────────────
+
+
+def by_pydicom(words: Words, output: bytes, profile: Profile) -> Inspection:
+    """For all that pydicom can read."""
+    buffer = io.BytesIO(output)
+    try:
+        dataset = pydicom.dcmread(buffer, stop_before_pixels=True)
+        start = buffer.tell()
+        end = _end_of_pixels(output, start, dataset.file_meta.TransferSyntaxUID)
+        found = {
+            *_form(dataset, is_whole=end == len(output)),
+            *_marks(dataset, profile),
+            *_values(dataset.file_meta, words, profile),
+            *_values(dataset, words, profile),
+        }
+    except Exception as error:  # noqa: BLE001  what cannot be read again does not leave
+        return Inspection(FileDataset(None, {}), len(output), [f"unreadable:{type(error).__name__}"])
+    return Inspection(dataset, start, sorted({*found, *in_bytes(words, (output[:start] + output[end:]).lower())}))
 
 
 def _end_of_pixels(output: bytes, start: int, syntax: str) -> int:
@@ -90,33 +216,13 @@ def _end_of_pixels(output: bytes, start: int, syntax: str) -> int:
     return at + 8 if output[at : at + 8] == END_OF_FRAGMENTS else len(output) + 1
 
 
-def _form(dataset: FileDataset, output: bytes, end_of_pixels: int) -> Iterator[str]:
-    if end_of_pixels != len(output):
-        yield "trailer"
-    if any(output[:128]):
-        yield "preamble"
-    if dataset.file_meta.get("MediaStorageSOPInstanceUID") != dataset.get("SOPInstanceUID"):
-        yield "meta-mismatch:00020003"
-
-
-def _marks(dataset: FileDataset, profile: Profile) -> Iterator[str]:
-    """Which of the marks that the profile demands are missing or say something else."""
-    for keyword, value in (MARKERS | {"LongitudinalTemporalInformationModified": profile.temporal}).items():
-        if dataset.get(keyword) != value:
-            yield f"marker:{keyword}"
-
-
-def _values(dataset: FileDataset, words: Words, profile: Profile) -> Iterator[str]:
+def _values(dataset: Dataset, words: Words, profile: Profile) -> Iterator[str]:
     safe = Option.RETAIN_SAFE_PRIVATE in profile.options
-    for tag, vr, text in [*_speaking(dataset.file_meta), *_speaking(dataset)]:
-        where = f"{tag:08x}"
-        if vr == UNSAFE or (tag >> 16 & 1 and not safe):
-            yield f"private:{where}"
-        elif vr == "UI":
-            if words.uids & set(text.split("\\")):
-                yield f"uid:{where}"
-        elif vr in TEXTUAL and not is_enumerated(tag) and tag not in OWN:
-            yield from (f"{kind}:{where}" for kind in _kinds(text, SHORTEST.get(vr, SHORTEST_WORD), words))
+    for tag, vr, text in _speaking(dataset):
+        if vr == UNSAFE or (is_private(tag) and not safe):
+            yield f"private:{tag:08x}"
+        else:
+            yield from in_element(tag, vr, text, words)
 
 
 def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[tuple[int, str, str]]:
@@ -145,79 +251,3 @@ def _is_safe(dataset: Dataset, tag: int, vr: str) -> bool:
     creator = element(dataset, creator_tag(tag))
     name = texts(creator) if creator is not None else []
     return private_action(tag, vr, name[0]) is not Action.REMOVE if len(name) == 1 else False
-
-
-def _decoded(raw: bytes | None) -> str | None:
-    """As UTF-8, for that is what the marker promises; None if it is not."""
-    try:
-        return (raw or b"").decode().rstrip("\0 ")
-    except UnicodeDecodeError:
-        return None
-
-
-def _kinds(text: str, shortest: int, words: Words) -> Iterator[str]:
-    """Which sorts of identity the text holds."""
-    judge = _remembered if len(text) <= LONGEST_REMEMBERED else _judged
-    yield from judge(text, shortest, words.names, words.phrases, words.identifiers, words.dates)
-    if "." in text and any(uid in text for uid in words.uids):
-        yield "uid"
-
-
-def _judged(
-    text: str,
-    shortest: int,
-    names: frozenset[str],
-    phrases: frozenset[str],
-    identifiers: frozenset[str],
-    dates: frozenset[str],
-) -> tuple[str, ...]:
-    """Of "name", "phrase", "identifier" and "date" those that the text holds."""
-    prose = _words_in(fold(text))
-    tokens = {*prose.split(), *_words_in(re.sub(r"['\u2019]", "", fold(text))).split()}
-    squeezed = squeeze(text)
-    found = {
-        "name": bool({token for token in tokens if len(token) >= shortest} & names),
-        "phrase": any(phrase in prose for phrase in _searched(phrases)),
-        "identifier": any(word in (squeezed if len(word) >= SHORTEST_GLUED else tokens) for word in identifiers),
-        "date": any(date in squeezed for date in dates),
-    }
-    return tuple(kind for kind, is_there in found.items() if is_there)
-
-
-_remembered = functools.lru_cache(maxsize=4096)(_judged)  # most texts come again in every instance of a series
-
-
-@functools.lru_cache(maxsize=16)
-def _searched(phrases: frozenset[str]) -> list[str]:
-    """As words between spaces; without the one behind where a script adds endings, and that before, if prefixes."""
-    found = [_words_in(fold(phrase)) for phrase in phrases]
-    return [each if each.isascii() else each.strip() if takes_particles(each) else each.rstrip() for each in found]
-
-
-def _words_in(text: str) -> str:
-    """Its words between single spaces, one at either end too; scripts that join words are searched without those."""
-    return " " + " ".join(re.findall(r"[^\W_]+", text)) + " "
-
-
-def _raw(words: Words, header: bytes) -> Iterator[str]:
-    """The bytes before the pixels, as text of no charset: what hides outside of readable elements."""
-    haystack = header.lower()
-    spoken = _spoken(words.names)
-    if spoken and spoken.search(haystack):
-        yield "raw:name"
-    if any(uid.encode() in haystack for uid in words.uids):
-        yield "raw:uid"
-    glued = [word for word in words.identifiers if len(word) >= SHORTEST_GLUED and not word.isdigit()]
-    if any(word.encode() in haystack for word in glued):
-        yield "raw:identifier"
-
-
-@functools.lru_cache(maxsize=16)
-def _spoken(names: frozenset[str]) -> re.Pattern[bytes] | None:
-    """The names that cannot stand in binary values by chance, as whole words."""
-    long = [
-        re.escape(word.encode())
-        for word in names
-        if len(word) >= SHORTEST_RAW and word.isascii() and not word.isdigit()
-    ]
-    return re.compile(rb"(?<![a-z0-9])(?:" + b"|".join(long) + rb")(?![a-z0-9])") if long else None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from radrelay_anonymize.domain import Context, Quarantined, Released
 from radrelay_anonymize.domain.gate import NATIVE
+from radrelay_anonymize.domain.pieces import LARGE, MOST_BY_PYDICOM, PIECE, Output, Patch, let_go
 from radrelay_anonymize.domain.profile import Option
 from radrelay_anonymize.domain.release import Copied, verified
+from radrelay_anonymize.files import patched
 from radrelay_anonymize.pixels.bits import cleared, has_spare
-from radrelay_anonymize.pixels.streams import blanked, precision
+from radrelay_anonymize.pixels.streams import blanks, precision
 from radrelay_anonymize.pixels.task import Task, Washed
 from radrelay_shared.errors import Invalid
 
@@ -26,50 +29,54 @@ def without_identity(found: Released, context: Context, wash: Wash) -> Released 
     `wash` is only called for what has to be decoded: images that `gate.LOOKED_AT` names, under the profile's option
     to clean pixel data, and compressed samples with room for hidden bits.
     """
-    if found.pixels == "none" or (found.pixels_at == len(found.data) and not _is_deflated(found)):
+    if found.pixels == "none" or not (len(found.output.pixels) or _is_deflated(found)):
         return found
     try:
-        data, decode = _without_carriers(found)
+        output, decode = _without_carriers(found)
     except Invalid:
         return Quarantined(("pixels-unreadable",))
     look = found.pixels != "plain" and Option.CLEAN_PIXEL_DATA in context.profile.options
-    if found.pixels == "burned-in" and not look and not context.vouched:
+    declared = found.pixels == "burned-in" and not context.vouched
+    if declared and not look:
         return Quarantined(("burned-in-annotation",))
     if look or decode:
-        task = Task(data, found.words, look=look, declared=found.pixels == "burned-in" and not context.vouched)
-        washed = wash(task)
+        washed = _washed(output, wash, partial(Task, words=found.words, look=look, declared=declared))
         if washed.reasons and not context.vouched:
             return Quarantined(washed.reasons)
-        data = washed.data or data
-    if data is found.data:
-        return found
-    return verified(Copied(data, found.words, found.pixels), context)
+        output = Output(washed.data) if washed.data else output
+    return found if output is found.output else verified(Copied(output, found.words, found.pixels), context)
 
 
-def _without_carriers(found: Released) -> tuple[bytes, bool]:
-    """The bytes without what hides outside of shown values, and whether samples have to be decoded to be sure."""
-    dataset, syntax = found.dataset, found.dataset.file_meta.TransferSyntaxUID
+def _washed(output: Output, wash: Wash, task: Callable[[bytes], Task]) -> Washed:
+    if len(output) > MOST_BY_PYDICOM:  # whole in two processes, decoded in one of them
+        return Washed(reasons=("pixels-too-large",))
+    return wash(task(output.data))
+
+
+def _without_carriers(found: Released) -> tuple[Output, bool]:
+    """The output without what hides outside of shown values, and whether samples have to be decoded to be sure."""
+    dataset, syntax, pixels = found.dataset, found.dataset.file_meta.TransferSyntaxUID, found.output.pixels
     spare = "BitsStored" in dataset and dataset.BitsAllocated in SUPPORTED_BITS and has_spare(dataset)
     if _is_deflated(found):
-        return found.data, spare
+        return found.output, spare
     if syntax not in NATIVE:
-        return blanked(found.data, found.pixels_at), spare and precision(
-            found.data, found.pixels_at
-        ) > dataset.BitsStored
-    return (_bits_cleared(found, str(syntax)) if spare else found.data), False
+        return patched(found.output, blanks(pixels)), spare and precision(pixels) > dataset.BitsStored
+    return patched(found.output, _spare_bits(found, str(syntax))) if spare else found.output, False
 
 
-def _bits_cleared(found: Released, syntax: str) -> bytes:
-    data, dataset = found.data, found.dataset
-    start = found.pixels_at + (8 if syntax == ImplicitVRLittleEndian else 12)
+def _spare_bits(found: Released, syntax: str) -> Iterator[Patch]:
+    """Samples that hold more than they show; of a large instance some at a time."""
+    pixels, dataset = found.output.pixels, found.dataset
+    start = 8 if syntax == ImplicitVRLittleEndian else 12
     size = dataset.BitsAllocated // 8
     order = ">" if syntax == ExplicitVRBigEndian else "<"
-    samples = np.frombuffer(data, f"{order}u{size}", (len(data) - start) // size, start)
-    clean = cleared(samples, dataset)
-    if clean is None:
-        return data
-    end = start + clean.nbytes
-    return data[:start] + bytes(clean.data) + data[end:]
+    step = len(pixels) if len(found.output) <= LARGE else PIECE
+    for at in range(start, len(pixels), step):
+        count = (min(at + step, len(pixels)) - at) // size
+        clean = cleared(np.frombuffer(pixels, f"{order}u{size}", count, at), dataset)
+        if clean is not None:
+            yield at, clean.tobytes()
+        let_go(pixels)
 
 
 def _is_deflated(found: Released) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from radrelay_anonymize.domain.pieces import LARGE, Buffer, Patch, let_go
 from radrelay_shared.errors import Invalid
 
 ITEM, UNDEFINED = b"\xfe\xff\x00\xe0", b"\xff\xff\xff\xff"
@@ -35,28 +36,29 @@ UNKNOWN = 32  # bits
 Span = tuple[int, int]
 
 
-def blanked(data: bytes, at: int) -> bytes:
-    """The file without them, or the very `data` if there are none; `at` is where its pixel data element begins.
+def blanks(element: Buffer) -> Iterator[Patch]:
+    """What has to stand in their place, in the element of compressed pixel data, frame by frame.
 
     Raises `Invalid` for a stream whose structure cannot be followed.
     """
-    table, *fragments = _fragments(data, at + HEADER)
-    clean = bytearray(data)
-    frames = list(_frames(data, fragments))
+    table, *fragments = _fragments(element)
+    frames = list(_frames(element, fragments))
+    yield from _restated(element, table, [frame[0][0] - 8 for frame in frames])
     for frame in frames:
-        stream = bytearray().join(data[start:end] for start, end in frame)
+        before = b"".join(element[start:end] for start, end in frame)
+        stream = bytearray(before)
         _blank(stream)
-        done = 0
-        for start, end in frame:
-            clean[start:end] = stream[done : (done := done + end - start)]
-    _restate(clean, table, [frame[0][0] - 8 for frame in frames])
-    return data if clean == data else bytes(clean)
+        if stream != before:
+            done = 0
+            for start, end in frame:
+                yield start, bytes(stream[done : (done := done + end - start)])
+        let_go(element)
 
 
-def precision(data: bytes, at: int) -> int:
+def precision(element: Buffer) -> int:
     """How many bits the coded samples may have: as the first frame says, and all of them where none says it."""
-    start = _fragments(data, at + HEADER)[1][0]
-    stream = data[start : start + LONGEST_HEAD]
+    start = _fragments(element)[1][0]
+    stream = bytes(element[start : start + LONGEST_HEAD])
     if stream.startswith(JPEG):
         found = FRAME_HEADER.search(stream)
         return found[1][0] if found else UNKNOWN
@@ -64,40 +66,48 @@ def precision(data: bytes, at: int) -> int:
     return (found[1][0] & 0x7F) + 1 if found else UNKNOWN
 
 
-def _fragments(data: bytes, at: int) -> list[Span]:
+def _fragments(element: Buffer) -> list[Span]:
     """Start and end of the offset table and of each fragment."""
-    found = []
-    while data[at : at + 4] == ITEM:
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
+    found, at, held = [], HEADER, 0
+    while element[at : at + 4] == ITEM:
+        length = int.from_bytes(element[at + 4 : at + 8], "little")
         found.append((at + 8, at + 8 + length))
         at += 8 + length
-    if not found or at > len(data):
+        if at - held > LARGE:
+            held = at
+            let_go(element)
+    if not found or at > len(element):
         raise Invalid("compressed pixel data without fragments")
     return found
 
 
-def _frames(data: bytes, fragments: list[Span]) -> Iterator[list[Span]]:
+def _frames(element: Buffer, fragments: list[Span]) -> Iterator[list[Span]]:
     """The fragments of each frame; coded data cannot look like the beginning of a stream."""
     frame: list[Span] = []
-    each_is_one = bool(fragments) and not data.startswith(BEGINNINGS, fragments[0][0])  # as in RLE
-    for start, end in fragments:
-        if frame and (each_is_one or data.startswith(BEGINNINGS, start)):
+    each_is_one = bool(fragments) and not _begins(element, fragments[0])  # as in RLE
+    for span in fragments:
+        if frame and (each_is_one or _begins(element, span)):
             yield frame
             frame = []
-        frame.append((start, end))
+        frame.append(span)
     if frame:
         yield frame
 
 
-def _restate(clean: bytearray, table: Span, starts: list[int]) -> None:
+def _begins(element: Buffer, span: Span) -> bool:
+    return bytes(element[span[0] : span[0] + len(JP2)]).startswith(BEGINNINGS)
+
+
+def _restated(element: Buffer, table: Span, starts: list[int]) -> Iterator[Patch]:
     """An offset table says where the frames are, and nothing else."""
     start, end = table
     if start == end or not starts:
         return
     if end - start != 4 * len(starts):
         raise Invalid("an offset table of another length than its frames need")
-    offsets = (each - end for each in starts)
-    clean[start:end] = b"".join(each.to_bytes(4, "little") for each in offsets)
+    offsets = b"".join((each - end).to_bytes(4, "little") for each in starts)
+    if element[start:end] != offsets:
+        yield start, offsets
 
 
 def _blank(stream: bytearray) -> None:

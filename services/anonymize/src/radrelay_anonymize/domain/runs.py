@@ -1,0 +1,107 @@
+"""Elements as they were read, in runs that are recalled: most of a header comes again in every instance of a series.
+
+A run is found by its bytes and by what else decides how they are read, so what is recalled is what reading them anew
+would give (ADR 0019).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
+
+from pydicom.datadict import tag_for_keyword
+
+from radrelay_anonymize.domain.pieces import Buffer
+
+LONGEST_RUN, MOST_IN_RUN = 4096, 16  # bytes, elements: so much is read again for one that differs
+MOST_REMEMBERED = 4096  # of what became of runs and elements of a study
+MOST_RUNS, ALIKE = 4096, 4  # recalled in all; with the same first element
+HEAD = 8  # bytes: tag, VR, and the length of short values
+
+# Attributes that differ, or may differ, between the instances of a series are runs of their own, so that what stands
+# around them is recalled. What always differs, and what is asked for by itself, is not.
+OFTEN_OTHERS = (
+    "AcquisitionDate", "ContentDate", "InstanceCreationTime", "AcquisitionTime", "ContentTime", "AcquisitionDateTime",
+    "TableHeight", "TablePosition", "XRayTubeCurrent", "Exposure", "ExposureInmAs", "TriggerTime", "WindowCenter",
+    "WindowWidth", "SmallestImagePixelValue", "LargestImagePixelValue",
+)  # fmt: skip
+ALWAYS_OTHERS = (
+    "MediaStorageSOPInstanceUID", "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "InstanceNumber",
+    "ImagePositionPatient", "SliceLocation", "FrameContentSequence", "PlanePositionSequence", "TextValue", "PixelData",
+    "FloatPixelData", "DoubleFloatPixelData",
+)  # fmt: skip
+OFTEN, ALWAYS = (frozenset(map(tag_for_keyword, each)) for each in (OFTEN_OTHERS, ALWAYS_OTHERS))
+
+# One element: tag, VR, raw, start, items. `raw[start:]` is its value, and all of `raw` may be passed on as it is,
+# unless `start` is 0: then the element needs another header than the file has. A sequence's values are in `items`.
+# A bare tuple, for there are hundreds in each of a thousand files a second.
+Element = tuple[int, str, Buffer, int, "tuple[DataSet, ...]"]
+# A value that holds words of identity: their kind (`words.kind_of`), the element, the character set in force.
+Named = tuple[str, Element, bytes]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """Elements that follow one another, with what is named in them; `heads` counts those inside them, too.
+
+    `raw` are all their bytes, or none if the run is not recalled.
+    """
+
+    elements: tuple[Element, ...]
+    named: tuple[Named, ...]
+    heads: int
+    raw: bytes
+
+
+@dataclass(slots=True)
+class DataSet:
+    """The file's, or an item's. `charset` is the raw character set in force: its own, or its parent's."""
+
+    implicit: bool
+    charset: bytes = b""
+    runs: list[Run] = field(default_factory=list)
+    creators: dict[int, str] = field(default_factory=dict)  # group and block → private creator
+
+    @property
+    def elements(self) -> Iterator[Element]:
+        return chain.from_iterable(run.elements for run in self.runs)
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def remember(memory: dict[K, V], key: K, value: V) -> None:
+    """Until there is too much of it: then all is forgotten, for what is new comes again sooner than what is old."""
+    if len(memory) >= MOST_REMEMBERED:
+        memory.clear()
+    memory[key] = value
+
+
+Runs = dict[bytes, tuple[Run, ...]]  # by their first bytes; the latest first
+
+
+class Memory:
+    """The runs that are recalled, by all that decides how they are read but their bytes."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.runs: defaultdict[tuple[object, ...], Runs] = defaultdict(dict)
+
+    def among(self, *state: object) -> Runs:
+        if not self.left:
+            self.left = MOST_RUNS
+            self.runs = defaultdict(dict)
+        return self.runs[state]
+
+    def add(self, run: Run, known: Runs) -> None:
+        if self.left:
+            self.left -= 1
+            start = run.raw[:HEAD]
+            known[start] = (run, *known.get(start, ())[: ALIKE - 1])
+
+
+MEMORY = Memory()  # of the process: what was read is the same for everybody

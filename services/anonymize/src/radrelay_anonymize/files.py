@@ -1,0 +1,73 @@
+"""Instances from files and into files; one that is large is mapped, not read, and its pixels pass in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from radrelay_anonymize.domain.pieces import LARGE, Data, Output, Patch, views
+from radrelay_shared.errors import Full
+
+Take = Callable[[bytes], object]
+
+
+def content_of(file: Path) -> Data:
+    """Its bytes. A large file must stay as it is while they are used: what is cut off then ends this process."""
+    if file.stat().st_size <= LARGE:
+        return file.read_bytes()
+    with file.open("rb") as opened:
+        return _mapped(opened)
+
+
+async def spooled(pour: Callable[[Take], Awaitable[None]]) -> Data:
+    """What is poured, in a nameless file of the temporary folder, which goes with the last who looks at it."""
+    with TemporaryFile() as file, _room():
+        await pour(file.write)
+        await asyncio.to_thread(file.flush)
+        return _mapped(file)
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise Full("the temporary folder has no room for a large instance; make room and it goes on") from error
+
+
+def patched(output: Output, patches: Iterator[Patch]) -> Output:
+    """With these bytes in its pixels, the very `output` if there are none; in a file of its own, if it is large."""
+    first = next(patches, None)
+    if first is None:
+        return output
+    if len(output) <= LARGE:
+        pixels = bytearray(output.pixels)
+        for at, new in chain((first,), patches):
+            pixels[at : at + len(new)] = new
+        return Output(output.head, bytes(pixels))
+    with TemporaryFile() as file, _room():
+        file.writelines(views(Output(b"", output.pixels)))
+        file.flush()
+        for at, new in chain((first,), patches):
+            os.pwrite(file.fileno(), new, at)
+        return Output(output.head, memoryview(_mapped(file)))
+
+
+def written(output: Output, target: Path) -> None:
+    with target.open("wb") as file:
+        for view in views(output):
+            file.write(view)
+
+
+def _mapped(file: IO[bytes]) -> mmap:
+    return mmap(file.fileno(), 0, access=ACCESS_READ)
