@@ -33,6 +33,8 @@ from radrelay_anonymize.domain.part10 import parsed
 from radrelay_anonymize.domain.pieces import Data
 from radrelay_anonymize.domain.rewriter import Rewritten, rewritten
 from radrelay_anonymize.files import content_of, written
+from radrelay_anonymize.pixels import without_identity
+from radrelay_anonymize.pixels.worker import Washer
 
 HERE = Path(__file__).parent
 SLICES, ROUNDS = 300, 3
@@ -132,6 +134,8 @@ def quick(source: Path, target: Path) -> None:
 
 def verified(source: Path, target: Path) -> None:
     outcome = release(content_of(source), CONTEXT)
+    if isinstance(outcome, Released):
+        outcome = without_identity(outcome, CONTEXT, Washer())  # CT needs no look, and the process is not started
     assert isinstance(outcome, Released), outcome
     written(outcome.output, target)
 
