@@ -376,6 +376,19 @@ def test_no_long_text_makes_the_cleaner_slow(text: str) -> None:
     assert time.process_time() - started < 10
 
 
+def test_what_is_recalled_of_headers_does_not_grow_with_private_blocks_without_end(chest: FileDataset) -> None:
+    """Of so many creators that to remember each with those before it would take gigabytes."""
+    blocks = [
+        struct.pack("<HH2sH", group, number, b"LO", 4) + b"%04d" % number
+        for group in range(0x0009, 0x0109, 2)
+        for number in range(0x10, 0x60)
+    ]
+    data = spliced(encode(chest), PROCEDURE, b"".join(blocks))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    parsed(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
 def test_deflated_bomb_ends_in_quarantine(chest: FileDataset) -> None:
     """320 MiB of zeros in 320 KiB."""
     chest.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian

@@ -6,7 +6,6 @@ would give (ADR 0019).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -19,6 +18,7 @@ from radrelay_anonymize.domain.pieces import Buffer
 LONGEST_RUN, MOST_IN_RUN = 4096, 16  # bytes, elements: so much is read again for one that differs
 MOST_REMEMBERED = 4096  # of what became of runs and elements of a study
 MOST_RUNS, ALIKE = 4096, 4  # recalled in all; with the same first element
+LONGEST_CHARSET, MOST_CREATORS = 64, 64  # bytes; private blocks of one data set
 HEAD = 8  # bytes: tag, VR, and the length of short values
 
 # Attributes that differ, or may differ, between the instances of a series are runs of their own, so that what stands
@@ -89,16 +89,22 @@ class Memory:
 
     def __init__(self) -> None:
         self.left = 0
-        self.runs: defaultdict[tuple[object, ...], Runs] = defaultdict(dict)
+        self.runs: dict[tuple[object, ...], Runs] = {}
 
-    def among(self, *state: object) -> Runs:
-        if not self.left:
-            self.left = MOST_RUNS
-            self.runs = defaultdict(dict)
+    def among(self, charset: bytes, creators: dict[int, str], *others: int) -> Runs:
+        """Those that are read as here; none, and none is kept, where that takes too much to say."""
+        if len(charset) > LONGEST_CHARSET or len(creators) > MOST_CREATORS:
+            return {}
+        if self.left <= 0:
+            self.left, self.runs = MOST_RUNS, {}
+        state = (charset, *creators.items(), *others)
+        if state not in self.runs:
+            self.left -= 1
+            self.runs[state] = {}
         return self.runs[state]
 
     def add(self, run: Run, known: Runs) -> None:
-        if self.left:
+        if self.left > 0:
             self.left -= 1
             start = run.raw[:HEAD]
             known[start] = (run, *known.get(start, ())[: ALIKE - 1])

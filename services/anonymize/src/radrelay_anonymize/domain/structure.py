@@ -110,7 +110,7 @@ class Parser:
         known: Runs = {}
         while at < limit:
             if self.recalls and settled != (settled := (into.charset, len(into.creators))):
-                known = MEMORY.among(self.implicit, into.implicit, depth, into.charset, *into.creators.items())
+                known = MEMORY.among(into.charset, into.creators, self.implicit, into.implicit, depth)
             run = self._recalled(known, at, limit, before) if known and not self.odd else None
             if run is None:
                 if delimited and self.data[at : at + 4] == self.end_of_item:
