@@ -101,7 +101,7 @@ class RadRelay:
             "blobs_access_key": self.store.access_key,
             "blobs_secret_key": self.store.secret_key,
         }
-        self.secret = api_keys_file(folder / "api-keys.yaml", viewer=({Role.RADIOLOGIST}, SITES))["viewer"]
+        self.secret = api_keys_file(folder / "api-keys.yaml", viewer=({Role.ASSISTANT}, SITES))["viewer"]
 
     def fill(self) -> None:
         asyncio.run(self._fill())

@@ -23,6 +23,7 @@ VIEWER = Path(__file__).parents[2] / ".radrelay" / "viewer"
 CHROMIUM = shutil.which("chromium")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 STORED_SECONDS = 30
+READER = "dr-silva"
 module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
 
@@ -46,20 +47,26 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pl
 
 @module
 async def radiologist(platform: Platform) -> AsyncIterator[Client]:
-    """Who may see the demo's studies, all of which are stored."""
+    """Who has claimed all of the demo's studies, and so may see them."""
     base, show = f"http://127.0.0.1:{platform.http_port}", Show()
-    async with registered(Client(base, platform.keys.token("operator", {Role.OPERATOR}, {"*"})), show):
+    operator = Client(base, platform.keys.token("operator", {Role.OPERATOR}, {"*"}))
+    async with registered(operator, show) as tables:
+        await alone(READER, tables["radiologists"], operator)
         await feed(base, platform.dicom_port, platform.keys, show)
-        found = Client(base, platform.keys.token("dr-test", {Role.RADIOLOGIST}, {"*"}))
+        found, claimed = Client(base, platform.keys.token(READER, {Role.RADIOLOGIST}, {"*"})), 0
         async with asyncio.timeout(STORED_SECONDS):
-            while len(await studies(found)) < len(SAMPLES):
+            while claimed < len(SAMPLES):
+                claimed += await found.call("POST", "/worklist/next") is not None
                 await asyncio.sleep(0.1)
         yield found
 
 
-async def studies(client: Client) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = await client.call("GET", "/dicom-web/studies")
-    return found
+async def alone(reader: str, radiologists: dict[str, dict[str, Any]], operator: Client) -> None:
+    """The reader is on duty around the clock, and the others read for nobody."""
+    always = [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "from": "00:00", "to": "00:00"}]
+    for name, facts in radiologists.items():
+        duty = {"shifts": always} if name == reader else {"sites": []}
+        await operator.call("PUT", f"/radiologists/{name}", json=facts | duty)
 
 
 @module

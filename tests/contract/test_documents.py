@@ -574,6 +574,28 @@ async def test_an_indexed_query_finds_what_an_unindexed_one_finds(documents: Doc
     assert await ids(documents, sort="v") == ["missing", "null", "number", "before", "text"]
 
 
+async def test_what_a_reader_may_see_is_found_by_an_index_over_an_array(opened: Open) -> None:
+    """Of documents from before the index and after it, the latest first, as they are now; by every instance."""
+    documents, other = await opened(), await opened()
+    index = Index("studies", ("readers", "received"), each=True)
+    await write(documents, {"before": {"readers": ["ana", "ben"], "received": 3}, "nobody's": {"received": 9}})
+    await documents.ensure([index])
+    await other.ensure([index])
+    await write(documents, {"a": {"readers": ["ana", 7], "received": 5, "site": "x"}, "b": {"readers": ["ben"]}})
+    await write(
+        documents, {"text": {"readers": "ana"}, "inside": {"readers": {"of": "ana"}}, "lost": {"readers": ["ana"]}}
+    )
+    await documents.save("studies", "b", {"readers": ["ana"], "received": 4}, revision=1)
+    await documents.save("studies", "lost", {"readers": ["ben", "ben"], "received": 1}, revision=1)
+    for each in (documents, other):
+        assert await ids(each, Has("readers", "ana"), sort="received", descending=True) == ["a", "b", "before"]
+        assert await ids(each, Has("readers", "ben")) == ["before", "lost"]
+        assert await ids(each, Has("readers", 7), Eq("site", "x")) == ["a"]
+        assert await ids(each, Has("readers", "ana"), Has("readers", "ben")) == ["before"]
+    await documents.delete("studies", "before", revision=1)
+    assert await ids(other, Has("readers", "ana"), sort="received") == ["b", "a"]
+
+
 # ── several instances, restarts, crashes ─────────────────────────────────────────────────────────────
 
 
@@ -733,6 +755,19 @@ async def test_a_declared_index_serves_every_condition_on_its_first_path(
         steps = [row[3] for row in plan]
     db.close()
     assert any("USING INDEX studies site due" in step for step in steps)
+
+
+async def test_an_index_over_an_array_answers_a_page_in_its_order(sqlite: SqliteDocuments, tmp_path: Path) -> None:
+    """Not by reading all that a reader may see and sorting it."""
+    await sqlite.ensure([Index("studies", ("readers", "received"), each=True)])
+    await sqlite.save("studies", "1", {"readers": ["ana"], "received": 1}, revision=0)
+    source, condition, values, columns = sqlite._asked("studies", [Has("readers", "ana")], "received")
+    query = f"EXPLAIN QUERY PLAN SELECT id FROM {source} WHERE {condition} ORDER BY {', '.join(columns)}"  # noqa: S608  as the adapter asks
+    with sqlite3.connect(tmp_path / "data" / "documents.db") as db:
+        plan = [row[3] for row in db.execute(query, values)]
+    db.close()
+    assert "COVERING INDEX documents studies each readers sorted" in plan[0]
+    assert not any("ORDER BY" in step for step in plan)
 
 
 # ── MongoDB alone ────────────────────────────────────────────────────────────────────────────────────

@@ -74,8 +74,12 @@ class Day:
         items = await self.operator.call("GET", "/workitems")
         return str(next(item["study_instance_uid"] for item in items if item["study"] == key))
 
-    def dicomweb(self, role: Role, *sites: str) -> DICOMwebClient:
-        client = self.relay.client("a-viewer", role, *sites)
+    async def signer(self, key: str) -> str:
+        report = await self.operator.call("GET", f"/reports/{key}")
+        return str(report["published"][-1]["version"]["radiologist"])
+
+    def dicomweb(self, role: Role, *sites: str, subject: str = "a-viewer") -> DICOMwebClient:
+        client = self.relay.client(subject, role, *sites)
         return DICOMwebClient(
             client.url("/dicom-web/").rstrip("/"), headers={"Authorization": f"Bearer {client.token}"}
         )
@@ -194,6 +198,17 @@ async def status_of(day: Day, study: str, site: str) -> int:
     return 200
 
 
+async def test_a_radiologist_sees_what_they_reported_and_no_other_study(day: Day) -> None:
+    """Each of the radiologists that read the day, and one that read nothing."""
+    items = await day.operator.call("GET", "/workitems")
+    signers = {item["study_instance_uid"]: await day.signer(item["study"]) for item in items}
+    for name in {*signers.values(), "dr-nobody"}:
+        viewer = day.dicomweb(Role.RADIOLOGIST, subject=name)
+        found = await asyncio.to_thread(viewer.search_for_studies)
+        own = {uid for uid, signer in signers.items() if signer == name}
+        assert {study["0020000D"]["Value"][0] for study in found} == own, name
+
+
 async def test_sending_a_study_again_changes_nothing(day: Day) -> None:
     """A clinic that is not sure sends all of it once more: counted, and no new batch, instance or report."""
     before, uid = await day.study(CR_SPINE), await day.uid(CR_SPINE)
@@ -215,7 +230,7 @@ async def test_an_instance_that_comes_late_joins_its_study(day: Day) -> None:
     await until("four instances", lambda: has_instances(day, uid, 4))
     study = await day.study(MR_BRAIN)
     assert (study["batches"], study["instances"]) == (2, 4)
-    viewer = day.dicomweb(Role.RADIOLOGIST, "prairie")
+    viewer = day.dicomweb(Role.RADIOLOGIST, "prairie", subject=await day.signer(study["study"]))
     metadata = await asyncio.to_thread(viewer.retrieve_study_metadata, uid)
     assert len({each["00080018"]["Value"][0] for each in metadata}) == 4
     slices = await asyncio.to_thread(viewer.retrieve_study, uid)
@@ -227,8 +242,7 @@ async def test_an_instance_that_comes_late_joins_its_study(day: Day) -> None:
 async def is_known_to_be_more(day: Day, key: str) -> bool:
     """On the worklist of who signed, and beside the report."""
     report = await day.operator.call("GET", f"/reports/{key}")
-    items = await day.operator.call("GET", "/workitems?state=done")
-    signer = report["published"][-1]["version"]["radiologist"]
+    items, signer = await day.operator.call("GET", "/workitems?state=done"), await day.signer(key)
     return report["more_images"] and signer in {item["addendum_by"] for item in items if item["study"] == key}
 
 
@@ -245,7 +259,7 @@ async def has_instances(day: Day, uid: str, count: int) -> bool:
 
 async def instances(day: Day, uid: str) -> list[str]:
     """The SOP Instance UIDs that a search in the study finds."""
-    viewer = day.dicomweb(Role.RADIOLOGIST)
+    viewer = day.dicomweb(Role.ASSISTANT)
     found = await asyncio.to_thread(viewer.search_for_instances, uid)
     return [each["00080018"]["Value"][0] for each in found]
 

@@ -14,7 +14,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from radrelay_shared.events import StudyAnonymized
+from radrelay_shared.events import Event, StudyAnonymized, StudyAssigned
 from radrelay_shared.packs import (
     Manifest,
     PackedSeries,
@@ -27,7 +27,7 @@ from radrelay_shared.packs import (
     write_pack,
 )
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, running
+from radrelay_shared.testing import Downstream, deliver, running
 from radrelay_storage.main import SERVICE
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -70,7 +70,7 @@ async def watched(tmp_path: Path, watch: Watch) -> AsyncIterator[Runtime]:
         yield found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def image() -> Callable[..., Dataset]:
     """`image("CT_small.dcm", 1, series=2, number=3)`: that file as instance 2.25.1.2.3 of study 2.25.1."""
 
@@ -88,7 +88,7 @@ def image() -> Callable[..., Dataset]:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pack() -> Callable[..., Awaitable[StudyAnonymized]]:
     return write_batch
 
@@ -129,6 +129,21 @@ async def write_batch(
         instances=len(images),
         modalities=tuple(sorted({each.modality for each in packed})),
     )
+
+
+@pytest.fixture(scope="session")
+def assign() -> Callable[..., Awaitable[None]]:
+    return say_of_reading
+
+
+async def say_of_reading(
+    runtime: Runtime, who: str, study: int = 1, kind: type[Event] = StudyAssigned, *, sequence: int = 1, **more: Any
+) -> None:
+    """What assignment says of a radiologist and study 2.25.<study>, or what reporting says of them."""
+    facts = {"site": "clinic-a", "study": f"st-{study}", "study_instance_uid": f"2.25.{study}", "workitem": "wi-1"}
+    offer = {"radiologist": who, "until": MORNING, "due_at": MORNING, "reasons": (), "reason": "lapsed"}
+    report = {"report": "rp-1", "version": sequence, "content": "rp-1/1", "sha256": "0" * 64}
+    await deliver(runtime, kind(**facts | offer | report | more), sequence=sequence)
 
 
 async def parts(images: list[Dataset]) -> AsyncIterator[PackPart]:

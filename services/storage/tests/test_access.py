@@ -1,120 +1,296 @@
-"""Who may see what: every role, at every site, for every resource."""
+"""Who may do what to which study: every role, at every site, in every relation, with every resource."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date, timedelta
 from itertools import product
+from typing import cast
 
+import httpx2
 import pytest
+import pytest_asyncio
+from fastapi.routing import iter_route_contexts
 from pydicom.dataset import Dataset
 
-from radrelay_shared.events import StudyAnonymized
-from radrelay_shared.security import Role
+from radrelay_shared.events import (
+    AssignmentClaimed,
+    AssignmentReturned,
+    Event,
+    ReportAddended,
+    ReportFinalized,
+    ReportPreliminary,
+    StudyAnonymized,
+    StudyAssigned,
+)
+from radrelay_shared.security import Principal, Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver
+from radrelay_shared.testing import client, deliver, running
+from radrelay_storage.context import StorageContext
+from radrelay_storage.dimse.finding import answers
+from radrelay_storage.dimse.retrieving import named
+from radrelay_storage.main import SERVICE
 
-INSTANCE = "/dicom-web/studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1"
-BY_NAME = [
-    "/dicom-web/studies/2.25.1",
-    "/dicom-web/studies/2.25.1/metadata",
-    "/dicom-web/studies/2.25.1/thumbnail",
-    "/dicom-web/studies/2.25.1/series",
-    "/dicom-web/studies/2.25.1/priors",
-    "/dicom-web/studies/2.25.1/instances",
-    "/dicom-web/studies/2.25.1/series/2.25.1.1",
-    "/dicom-web/studies/2.25.1/series/2.25.1.1/metadata",
-    "/dicom-web/studies/2.25.1/series/2.25.1.1/thumbnail",
-    "/dicom-web/studies/2.25.1/series/2.25.1.1/instances",
-    INSTANCE,
-    f"{INSTANCE}/metadata",
-    f"{INSTANCE}/rendered",
-    f"{INSTANCE}/thumbnail",
-    f"{INSTANCE}/bulkdata/7FE00010",
-    f"{INSTANCE}/frames/1",
-    f"{INSTANCE}/frames/1/rendered",
-    f"{INSTANCE}/frames/1/thumbnail",
-    "/dicom-web/wado?requestType=WADO&studyUID=2.25.1&seriesUID=2.25.1.1&objectUID=2.25.1.1.1",
-]
-SEARCHES = [
-    "/dicom-web/studies",
-    "/dicom-web/studies?StudyInstanceUID=2.25.1",
-    "/dicom-web/studies?ModalitiesInStudy=CT,MR",
-    "/dicom-web/series",
-    "/dicom-web/series?StudyInstanceUID=2.25.1",
-    "/dicom-web/series?ModalitiesInStudy=CT",
-    "/dicom-web/instances",
-    "/dicom-web/instances?SOPInstanceUID=2.25.1.1.1",
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-# Who may look at images at all. The study is of clinic-a.
-ROLES: dict[Role, bool] = {
-    Role.SITE: True,
-    Role.ASSISTANT: True,
-    Role.RADIOLOGIST: True,
-    Role.REFERRER: True,
-    Role.MODEL: True,
-    Role.OPERATOR: True,
-    Role.AUDITOR: False,
-    Role.SERVICE: False,
+READER, OTHER = "key:reader", "key:other"  # the subject of every caller, and a colleague
+VIEWER_KEY = "0123456789abcdef"
+JSON = {"Content-Type": "application/json"}
+OPENED = "opened"  # the reader looks at an image
+
+# How the reader comes to stand to a study: what happens to it, and then to another study of its patient.
+Acts = list[tuple[str, type[Event] | str]]
+GIVEN: Acts = [(READER, StudyAssigned)]
+TAKEN: Acts = [(READER, StudyAssigned), (READER, AssignmentReturned)]
+LOOKED: Acts = [(READER, StudyAssigned), (READER, OPENED), (READER, AssignmentReturned)]
+RELATIONS: dict[str, tuple[Acts, int, Acts]] = {  # the other study is so many days later
+    "none": ([], 0, []),
+    "offered": (GIVEN, 0, []),
+    "claimed": ([(READER, AssignmentClaimed)], 0, []),
+    "opened": (LOOKED, 0, []),
+    "lapsed": (TAKEN, 0, []),
+    "reassigned": ([*GIVEN, (OTHER, StudyAssigned)], 0, []),
+    "preliminary": ([*GIVEN, (READER, ReportPreliminary), (READER, AssignmentReturned)], 0, []),
+    "signed": ([(READER, ReportFinalized)], 0, []),
+    "addended": ([(OTHER, ReportFinalized), (READER, ReportAddended)], 0, []),
+    "signed by other": ([*GIVEN, (OTHER, ReportFinalized)], 0, []),
+    "prior": ([], 30, GIVEN),
+    "prior of signed": ([], 30, [(READER, ReportFinalized)]),
+    "prior of opened": ([], 30, LOOKED),
+    "prior of lapsed": ([], 30, TAKEN),
+    "prior of another": ([], 30, [(OTHER, StudyAssigned)]),
+    "later": ([], -30, GIVEN),
 }
-SITES: dict[tuple[str, ...], bool] = {
-    ("*",): True,
-    ("clinic-a",): True,
-    ("clinic-a", "clinic-b"): True,
-    ("clinic-b",): False,
-    ("clinic-a2", "clinic"): False,
-    (): False,
-}
+NUMBERS = {relation: number for number, relation in enumerate(RELATIONS, 1)}
+
+# + it can be done   - as if the study were not there (404)   x the role never may (403)
+LOOK = """
+                  site  assistant  radiologist  referrer  model  operator  auditor  service
+none              +     +          -            +         -      +         x        x
+offered           +     +          +            +         -      +         x        x
+claimed           +     +          +            +         -      +         x        x
+opened            +     +          +            +         -      +         x        x
+lapsed            +     +          -            +         -      +         x        x
+reassigned        +     +          -            +         -      +         x        x
+preliminary       +     +          +            +         -      +         x        x
+signed            +     +          +            +         -      +         x        x
+addended          +     +          +            +         -      +         x        x
+signed by other   +     +          -            +         -      +         x        x
+prior             +     +          +            +         -      +         x        x
+prior of signed   +     +          +            +         -      +         x        x
+prior of opened   +     +          +            +         -      +         x        x
+prior of lapsed   +     +          -            +         -      +         x        x
+prior of another  +     +          -            +         -      +         x        x
+later             +     +          -            +         -      +         x        x
+"""
+# In any relation.
+ACTS = """
+                  site  assistant  radiologist  referrer  model  operator  auditor  service
+prove             +     +          x            x         x      +         +        x
+verify            x     x          x            x         x      +         +        x
+hold              x     +          x            x         x      +         x        x
+know              x     +          x            x         x      +         +        x
+delete            x     x          x            x         x      +         x        x
+"""
+RESOURCES = """
+look   GET    /dicom-web/studies/{study}
+look   GET    /dicom-web/studies/{study}/metadata
+look   GET    /dicom-web/studies/{study}/thumbnail
+look   GET    /dicom-web/studies/{study}/priors
+look   GET    /dicom-web/studies/{study}/series
+look   GET    /dicom-web/studies/{study}/instances
+look   GET    /dicom-web/studies/{study}/series/{series}
+look   GET    /dicom-web/studies/{study}/series/{series}/metadata
+look   GET    /dicom-web/studies/{study}/series/{series}/thumbnail
+look   GET    /dicom-web/studies/{study}/series/{series}/instances
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered
+look   GET    /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail
+look   GET    /dicom-web/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}
+look   GET    /viewers/IHEInvokeImageDisplay?requestType=STUDY&studyUID={study}
+look   POST   /viewers/links {"study": "{study}"}
+find   GET    /dicom-web/studies?StudyInstanceUID={study}
+find   GET    /dicom-web/studies?StudyInstanceUID={study}&ModalitiesInStudy=CT,MR
+find   GET    /dicom-web/series?StudyInstanceUID={study}
+find   GET    /dicom-web/series?StudyInstanceUID={study}&ModalitiesInStudy=CT
+find   GET    /dicom-web/instances?StudyInstanceUID={study}
+prove  GET    /custody/{key}
+prove  GET    /custody/{key}/instances/{instance}
+verify POST   /custody/{key}/verify
+hold   PUT    /holds/{key}/{matter}
+know   GET    /holds/{key}
+delete DELETE /holds/{key}/{matter}
+delete POST   /purges/{key} {"reason": "test-data"}
+delete POST   /purges/{key}/approve
+delete POST   /purges/{key}/withdraw
+"""
+# What is about no study: by the row of ACTS, or for whoever may look at any image.
+OTHERS = """
+look   POST   /viewers/links {}
+look   POST   /viewers/sessions
+verify GET    /custody
+verify GET    /custody/checkpoints/last
+verify POST   /custody/checkpoints/{number}/verify
+know   GET    /purges
+"""
+SITES = {("clinic-a",): True, ("clinic-a", "clinic-b"): True, ("*",): True, ("clinic-a2", "clinic"): False, (): False}
+OWN, FOREIGN = ("clinic-a",), ("clinic-b",)
 
 
-def test_the_table_names_every_role() -> None:
-    assert set(ROLES) == set(Role)
+def table(text: str) -> dict[str, dict[Role, str]]:
+    """Row → role → sign."""
+    head, *lines = text.strip("\n").splitlines()
+    roles = [Role(name) for name in head.split()]
+    return {
+        line[: head.index("site")].strip(): dict(zip(roles, line[head.index("site") :].split(), strict=True))
+        for line in lines
+    }
 
 
-@pytest.fixture
+def lines(text: str) -> list[tuple[str, str, str, str]]:
+    """(Row of ACTS, method, path, body)."""
+    found = [line.split(None, 3) for line in text.strip().splitlines()]
+    return [(act, method, path, "".join(body)) for act, method, path, *body in found]
+
+
+def filled(text: str, number: int) -> str:
+    uid = f"2.25.{number}"
+    values = {"study": uid, "series": f"{uid}.1", "instance": f"{uid}.1.1", "frames": "1", "path": "7FE00010"}
+    for name, value in (values | {"key": f"st-{number}", "matter": "case-1", "number": "1"}).items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def expected(act: str, role: Role, relation: str, *, own: bool) -> str:
+    sign = table(LOOK)[relation][role] if act in ("look", "find") else table(ACTS)[act][role]
+    return "x" if sign == "x" else sign if own else "-"
+
+
+def sign_of(act: str, answer: httpx2.Response) -> str:
+    """What an answer says, in the tables' signs."""
+    if answer.status_code == 403 and answer.json()["detail"].startswith("this needs the role"):
+        return "x"
+    if act == "find" and answer.status_code == 200:
+        return "+" if len(answer.json()) == 1 else "-"
+    return {404: "-", 422: "not understood"}.get(answer.status_code, "+")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def runtime(
-    storage: tuple[Runtime, Downstream],
+    tmp_path_factory: pytest.TempPathFactory,
     pack: Callable[..., Awaitable[StudyAnonymized]],
     image: Callable[..., Dataset],
-) -> Runtime:
-    await deliver(storage[0], await pack(storage[0], [image("CT_small.dcm", 1)]))
-    return storage[0]
+    assign: Callable[..., Awaitable[None]],
+) -> AsyncIterator[Runtime]:
+    """A study of clinic A for each relation, and for some another one of its patient."""
+    async with running(SERVICE, tmp_path_factory.mktemp("access"), claim_seconds=0, viewer_key=VIEWER_KEY) as (
+        found,
+        _,
+    ):
+
+        async def stored(number: int, patient: int, day: date) -> None:
+            facts = {"PatientID": f"RR-{patient}", "StudyDate": f"{day:%Y%m%d}"}
+            await deliver(found, await pack(found, [image("CT_small.dcm", number, **facts)], study=f"st-{number}"))
+
+        async def done(acts: Acts, number: int) -> None:
+            for sequence, (who, act) in enumerate(acts, 1):
+                if isinstance(act, str):
+                    async with client(found, Role.RADIOLOGIST, subject="reader") as reader:
+                        assert (await reader.get(f"/dicom-web/studies/2.25.{number}/metadata")).status_code == 200
+                else:
+                    await assign(found, who, number, act, sequence=sequence)
+
+        for relation, number in NUMBERS.items():
+            acts, days, others = RELATIONS[relation]
+            await stored(number, number, date(2025, 3, 1))
+            await done(acts, number)
+            if days:
+                await stored(number + 100, number, date(2025, 3, 1) + timedelta(days=days))
+                await done(others, number + 100)
+        yield found
 
 
-async def test_every_cell_of_role_site_and_named_resource(runtime: Runtime) -> None:
-    """403 for a role that reads no images, 404 for a study of another site, the same as for one that is not there."""
-    for (role, looks), (sites, sees) in product(ROLES.items(), SITES.items()):
-        expected = (200 if sees else 404) if looks else 403
-        async with client(runtime, role, sites=sites) as caller:
-            for path in BY_NAME:
-                assert (await caller.get(path)).status_code == expected, (role, sites, path)
-
-
-async def test_every_cell_of_role_site_and_search(runtime: Runtime) -> None:
-    """A search passes over what the caller may not see, and says nothing of it."""
-    for (role, looks), (sites, sees) in product(ROLES.items(), SITES.items()):
-        async with client(runtime, role, sites=sites) as caller:
-            for path in SEARCHES:
-                answer = await caller.get(path)
-                assert answer.status_code == (200 if looks else 403), (role, sites, path)
-                assert not looks or len(answer.json()) == sees, (role, sites, path)
-
-
-async def test_nobody_unknown_sees_anything(runtime: Runtime) -> None:
-    async with client(runtime, Role.RADIOLOGIST) as caller:
-        for path in [*BY_NAME, *SEARCHES]:
-            assert (await caller.get(path, headers={"Authorization": ""})).status_code == 401, path
-
-
-async def test_a_caller_of_two_roles_sees_what_either_may(runtime: Runtime) -> None:
-    async with client(runtime, Role.AUDITOR, Role.RADIOLOGIST, sites=("clinic-a",)) as caller:
-        assert (await caller.get(INSTANCE)).status_code == 200
+async def test_the_tables_name_every_role_and_relation() -> None:
+    assert [set(row) for row in table(LOOK).values()] == [set(Role)] * len(RELATIONS)
+    assert list(table(LOOK)) == list(RELATIONS)
+    assert [set(row) for row in table(ACTS).values()] == [set(Role)] * 5
 
 
 async def test_the_tables_name_every_route(runtime: Runtime) -> None:
     """A route that is added later has to be added to the tables, too."""
-    async with client(runtime, Role.OPERATOR) as caller:
-        described = (await caller.get("/openapi/storage.json")).json()["paths"]
-    named = {path.partition("?")[0] for path in [*BY_NAME, *SEARCHES]}
-    values = {"study": "2.25.1", "series": "2.25.1.1", "instance": "2.25.1.1.1", "frames": "1", "path": "7FE00010"}
-    assert named == {path.format(**values) for path in described if path.startswith("/dicom-web")}
+    ours = {
+        (method, re.sub(r"{[^}]*}", "x", str(route.path)))
+        for route in iter_route_contexts(runtime.app.routes)
+        for method in route.methods or ()
+        if str(route.path).startswith(runtime.service.paths)
+    }
+    listed = [*lines(RESOURCES), *lines(OTHERS)]
+    assert {(method, re.sub(r"{[^}]*}", "x", path.partition("?")[0])) for _, method, path, _ in listed} == ours
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_every_cell_of_role_site_relation_and_resource(runtime: Runtime, role: Role) -> None:
+    wrong = []
+    for own, sites in ((True, OWN), (False, FOREIGN)):
+        async with client(runtime, role, sites=sites, subject="reader") as caller:
+            for (relation, number), (act, method, path, body) in product(NUMBERS.items(), lines(RESOURCES)):
+                answer = await caller.request(
+                    method, filled(path, number), content=filled(body, number) or None, headers=JSON
+                )
+                cell = (sign_of(act, answer), expected(act, role, relation, own=own))
+                if cell[0] != cell[1]:
+                    wrong.append((sites, relation, method, path, cell, answer.status_code))
+    assert wrong == [], "\n".join(map(str, wrong))
+
+
+async def test_every_cell_of_role_and_what_is_about_no_study(runtime: Runtime) -> None:
+    for role, (act, method, path, body) in product(Role, lines(OTHERS)):
+        async with client(runtime, role, sites=OWN, subject="reader") as caller:
+            answer = await caller.request(method, filled(path, 1), content=body or None, headers=JSON)
+        never = table(LOOK)["none"][role] if act == "look" else table(ACTS)[act][role]
+        assert (sign_of("", answer) == "x") is (never == "x"), (role, method, path)
+
+
+async def test_a_search_lists_what_is_visible_and_nothing_else(runtime: Runtime) -> None:
+    """Of every study, at every level, with each set of sites."""
+    for role, (sites, own), level in product(Role, SITES.items(), ("studies", "series", "instances")):
+        async with client(runtime, role, sites=sites, subject="reader") as caller:
+            answer = await caller.get(f"/dicom-web/{level}?limit=1000")
+        if table(LOOK)["none"][role] == "x":
+            assert answer.status_code == 403
+            continue
+        found = {each["0020000D"]["Value"][0] for each in answer.json()}
+        for relation, number in NUMBERS.items():
+            seen = table(LOOK)[relation][role] == "+" and own
+            assert (f"2.25.{number}" in found) is seen, (role, sites, level, relation)
+
+
+async def test_workstations_find_and_fetch_by_the_same_table(runtime: Runtime) -> None:
+    context = cast("StorageContext", runtime.context)
+    for role, (sites, own), relation in product(Role, SITES.items(), RELATIONS):
+        if (sign := table(LOOK)[relation][role]) != "x":
+            caller, identifier = Principal(READER, frozenset({role}), frozenset(sites)), Dataset()
+            identifier.StudyInstanceUID, identifier.QueryRetrieveLevel = f"2.25.{NUMBERS[relation]}", "STUDY"
+            found = [each async for each in answers(identifier, caller, context)]
+            fetched = await named(identifier, caller, context)
+            assert (len(found), len(fetched)) == ((1, 1) if sign == "+" and own else (0, 0)), (role, sites, relation)
+
+
+async def test_nobody_unknown_does_anything(runtime: Runtime) -> None:
+    async with client(runtime) as caller:
+        for _, method, path, _ in [*lines(RESOURCES), *lines(OTHERS)]:
+            answer = await caller.request(method, filled(path, 1), headers={"Authorization": ""})
+            assert answer.status_code == 401, path
+
+
+async def test_a_caller_of_several_roles_has_the_widest_of_their_rights(runtime: Runtime) -> None:
+    wanted = f"/dicom-web/studies/2.25.{NUMBERS['none']}"
+    for others, status in (((), 404), ((Role.AUDITOR,), 404), ((Role.ASSISTANT,), 200), ((Role.MODEL,), 404)):
+        async with client(runtime, Role.RADIOLOGIST, *others, sites=OWN, subject="reader") as caller:
+            assert (await caller.get(wanted)).status_code == status, others

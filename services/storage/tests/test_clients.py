@@ -36,7 +36,7 @@ Image = Callable[..., Dataset]
 async def dicomweb(runtime: Runtime) -> AsyncIterator[DICOMwebClient]:
     """A client with an API key of the service over a real connection."""
     async with served(runtime) as address:
-        key = client(runtime, Role.MODEL, sites=("clinic-a",)).headers["authorization"]
+        key = client(runtime, Role.ASSISTANT, sites=("clinic-a",)).headers["authorization"]
         yield DICOMwebClient(f"{address}/dicom-web", headers={"Authorization": key})
 
 

@@ -170,11 +170,14 @@ async def test_what_was_quarantined_and_what_came_late_is_in_the_chain_too(
     assert (await verified(ct))["batches"] == 2
 
 
-async def test_a_reading_is_noted_once_per_caller_study_and_hour(ct: Runtime, watch: Any) -> None:
+async def test_a_reading_is_noted_once_per_caller_study_and_hour(
+    ct: Runtime, watch: Any, assign: Callable[..., Awaitable[None]]
+) -> None:
     """A stack of slices is one line, before the first of them; the next hour and the next reader are another."""
+    await assign(ct, "key:dr-silva")
     async with (
         client(ct, Role.RADIOLOGIST, subject="dr-silva") as silva,
-        client(ct, Role.MODEL, subject="m-1") as model,
+        client(ct, Role.ASSISTANT, subject="m-1") as model,
     ):
         for _ in range(3):
             assert (await silva.get(FRAME)).status_code == 200
@@ -191,7 +194,7 @@ async def test_a_reading_is_noted_once_per_caller_study_and_hour(ct: Runtime, wa
 
 
 async def test_a_search_is_not_a_reading(ct: Runtime) -> None:
-    async with client(ct, Role.RADIOLOGIST) as radiologist:
+    async with client(ct, Role.ASSISTANT) as radiologist:
         assert len((await radiologist.get("/dicom-web/studies/2.25.1/instances")).json()) == 2
     assert "served" not in await kinds(ct)
 
@@ -299,7 +302,7 @@ async def test_one_changed_checkpoint_is_named(ct: Runtime, change: dict[str, An
 async def test_a_checkpoint_that_was_exchanged_is_named_by_the_next_one(ct: Runtime) -> None:
     """Even by somebody who has the key."""
     await sign(ct)
-    async with client(ct, Role.RADIOLOGIST) as radiologist:
+    async with client(ct, Role.ASSISTANT) as radiologist:
         await radiologist.get(FRAME)
     await sign(ct)
     first = await ct.context.store.read(Checkpoint, "000000001")
@@ -312,7 +315,7 @@ async def test_a_checkpoint_that_was_exchanged_is_named_by_the_next_one(ct: Runt
 
 async def test_what_grew_since_the_last_checkpoint_is_signed_by_the_next(ct: Runtime) -> None:
     assert [await sign(ct), await sign(ct)] == [4, 0]
-    async with client(ct, Role.RADIOLOGIST) as radiologist:
+    async with client(ct, Role.ASSISTANT) as radiologist:
         await radiologist.get(FRAME)
     assert (await verified(ct))["uncovered"] == 1
     assert await sign(ct) == 1

@@ -63,7 +63,7 @@ async def test_late_slices_that_overtake_the_first_batch_end_in_one_series(
     await deliver(runtime, second)
     await deliver(runtime, first)
     assert [(each.batch, each.instances) for each in downstream.of(StudyStored)] == [(2, 2), (1, 4)]
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         (found,) = (await viewer.get("/dicom-web/studies")).json()
         assert found["00080061"]["Value"] == ["CT", "MR"]
         assert (found["00201206"]["Value"], found["00201208"]["Value"]) == ([2], [4])
@@ -128,7 +128,7 @@ SEARCHES = [
 async def test_searches_find_what_they_name(storage: Running, pack: Pack, image: Image) -> None:
     runtime, _ = storage
     await two_sites(runtime, pack, image)
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         for query, expected in SEARCHES:
             answer = await viewer.get(f"/dicom-web/{query}")
             assert answer.status_code == 200, query
@@ -142,7 +142,7 @@ async def test_a_study_in_a_list_shows_who_when_and_where_to_read_it(
 ) -> None:
     runtime, _ = storage
     await two_sites(runtime, pack, image)
-    async with client(runtime, Role.RADIOLOGIST, sites=("clinic-a",)) as viewer:
+    async with client(runtime, Role.ASSISTANT, sites=("clinic-a",)) as viewer:
         (plain,) = (await viewer.get("/dicom-web/studies?limit=1")).json()
         assert plain["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "ANON^1"}]}
         assert plain["00080020"] == {"vr": "DA", "Value": ["20250301"]}
@@ -160,7 +160,7 @@ async def test_more_answers_and_literal_matching_are_announced_as_warnings(
 ) -> None:
     runtime, _ = storage
     await two_sites(runtime, pack, image)
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         answer = await viewer.get("/dicom-web/studies?limit=1&fuzzymatching=true")
         assert "additional results" in answer.headers["warning"]
         assert "Only literal matching" in answer.headers["warning"]
@@ -187,7 +187,7 @@ async def test_another_clinics_study_is_not_there_at_all(storage: Running, pack:
     runtime, _ = storage
     await two_sites(runtime, pack, image)
     for sites, status, listed in ((("clinic-a",), 404, 0), (("clinic-b", "clinic-c"), 200, 1), ((), 404, 0)):
-        async with client(runtime, Role.RADIOLOGIST, sites=sites) as viewer:
+        async with client(runtime, Role.ASSISTANT, sites=sites) as viewer:
             for resource in RESOURCES:
                 answer = await viewer.get(f"/dicom-web/studies/2.25.2{resource}")
                 assert answer.status_code == status, (sites, resource)
@@ -227,7 +227,7 @@ async def test_refusals_say_whether_it_is_the_request_the_form_or_the_thing(
 ) -> None:
     runtime, _ = storage
     await deliver(runtime, await pack(runtime, [head_ct(image)]))
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         for path, accept, status in REFUSALS:
             answer = await viewer.get(f"/dicom-web/{path}", headers={"Accept": accept})
             assert answer.status_code == status, path
@@ -239,7 +239,7 @@ async def test_one_series_metadata_goes_out_as_it_is_stored(storage: Running, pa
     runtime, _ = storage
     await deliver(runtime, await pack(runtime, [head_ct(image)]))
     path = "/dicom-web/studies/2.25.1/series/2.25.1.1"
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         packed = await viewer.get(f"{path}/metadata", headers={"Accept-Encoding": "gzip"})
         plain = await viewer.get(f"{path}/metadata", headers={"Accept-Encoding": "identity"})
         (one,) = (await viewer.get(f"{path}/instances/2.25.1.1.1/metadata")).json()
@@ -267,7 +267,7 @@ async def test_a_frame_is_sent_as_it_is_stored(
     await deliver(runtime, await pack(runtime, [head_ct(image), image(name, 1, series=3)]))
     path = f"/dicom-web/studies/2.25.1/series/2.25.1.3/instances/2.25.1.3.1/frames/{last},1"
     pixels = dcmread(FILES / name).PixelData
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         for _ in ("indexed first", "then known"):
             wanted, first = parts(await viewer.get(path))
             assert wanted[0] == first[0] == content_type
@@ -289,7 +289,7 @@ async def test_bytes_that_changed_in_the_object_store_are_never_served(
     series = "/dicom-web/studies/2.25.1/series/2.25.1.1"
     async with (
         running(SERVICE, tmp_path, pack_cache_bytes=0) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         await deliver(runtime, await pack(runtime, [head_ct(image, 1), head_ct(image, 2)]))
         assert (await viewer.get(f"{series}/instances/2.25.1.1.2/frames/1")).status_code == 200
@@ -309,7 +309,7 @@ async def test_an_instance_too_large_for_memory_waits_on_disk(pack: Pack, image:
     cine = image("examples_ybr_color.dcm", 1)
     async with (
         running(SERVICE, tmp_path, spool_bytes=1000) as (runtime, _),
-        client(runtime, Role.MODEL) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         await deliver(runtime, await pack(runtime, [cine]))
         ((content_type, content),) = parts(await viewer.get("/dicom-web/studies/2.25.1"))
@@ -323,7 +323,7 @@ async def test_a_series_longer_than_one_read_comes_whole_and_in_order(pack: Pack
     """Slices of 39 KB, read two at a time."""
     async with (
         running(SERVICE, tmp_path, spool_bytes=100_000) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         await deliver(runtime, await pack(runtime, [head_ct(image, number) for number in range(1, 6)]))
         answer = await viewer.get("/dicom-web/studies/2.25.1/series/2.25.1.1")

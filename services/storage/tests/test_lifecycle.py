@@ -233,5 +233,5 @@ async def test_who_may_hold_lift_and_propose(
 async def test_a_purged_study_of_another_site_is_not_even_gone(runtime: Runtime) -> None:
     await proposed(runtime, "ana")
     await approved(runtime, "ben")
-    async with client(runtime, Role.RADIOLOGIST, sites=("clinic-b",)) as other:
+    async with client(runtime, Role.ASSISTANT, sites=("clinic-b",)) as other:
         assert (await other.get(STUDY)).status_code == 404

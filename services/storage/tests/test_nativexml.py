@@ -63,7 +63,7 @@ async def test_searches_and_metadata_come_as_one_document_per_part(storage: Runn
     runtime, _ = storage
     await deliver(runtime, await pack(runtime, [image("CT_small.dcm", 1, number=number) for number in (1, 2)]))
     both, series = ["2.25.1.1.1", "2.25.1.1.2"], "/dicom-web/studies/2.25.1/series/2.25.1.1"
-    async with client(runtime, Role.RADIOLOGIST) as viewer:
+    async with client(runtime, Role.ASSISTANT) as viewer:
         viewer.headers["accept"] = XML
         assert uids(await viewer.get("/dicom-web/studies")) == [None]
         assert uids(await viewer.get("/dicom-web/studies?PatientID=nobody")) == []

@@ -73,7 +73,7 @@ async def read(viewer: httpx2.AsyncClient, study: int, number: int) -> int:
 async def test_a_study_that_was_read_stays_readable_while_the_object_store_is_not(
     pack: Pack, image: Image, tmp_path: Path
 ) -> None:
-    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as viewer:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.ASSISTANT) as viewer:
         await store(runtime, pack, image, 1)
         assert await read(viewer, 1, 1) == 200
         await settled(runtime)
@@ -84,7 +84,7 @@ async def test_a_study_that_was_read_stays_readable_while_the_object_store_is_no
 async def test_a_study_is_fetched_when_it_is_assigned_or_opened_before_its_pixels_are_asked_for(
     pack: Pack, image: Image, tmp_path: Path
 ) -> None:
-    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as viewer:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.ASSISTANT) as viewer:
         for study in (1, 2, 3):
             await store(runtime, pack, image, study)
         facts = {"site": "clinic-a", "study": "st-1", "study_instance_uid": "2.25.1", "workitem": "2.25.9"}
@@ -102,7 +102,7 @@ async def test_a_study_is_fetched_when_it_is_assigned_or_opened_before_its_pixel
 async def test_a_damaged_slice_is_refused_its_neighbour_served_and_once_restored_it_is_served_too(
     pack: Pack, image: Image, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as viewer:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.ASSISTANT) as viewer:
         await store(runtime, pack, image, 1)
         flip(object_of(tmp_path, 1), -1000)
         for _ in range(2):  # while the copy comes, and once it is here
@@ -133,7 +133,7 @@ async def test_copies_outlive_the_process_but_are_proven_again(pack: Pack, image
     copies = tmp_path / "copies"
     async with (
         running(SERVICE, tmp_path, pack_cache=copies) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         for study in (1, 2):
             await store(runtime, pack, image, study)
@@ -144,7 +144,7 @@ async def test_copies_outlive_the_process_but_are_proven_again(pack: Pack, image
     (copies / "broken-off.0a1b2c3d.part").write_bytes(b"half")
     async with (
         running(SERVICE, tmp_path, pack_cache=copies) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         object_of(tmp_path, 1).unlink()
         assert set(cache_of(runtime).lengths) == {first.stem, second.stem}
@@ -162,7 +162,7 @@ async def test_the_cache_keeps_to_its_bound_and_drops_what_was_not_read_for_long
     copies = tmp_path / "copies"
     async with (
         running(SERVICE, tmp_path, pack_cache=copies, pack_cache_bytes=200_000) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         for study in (1, 2, 3):
             await store(runtime, pack, image, study)
@@ -180,7 +180,7 @@ async def test_a_pack_larger_than_the_cache_is_read_where_it_is_stored(
 ) -> None:
     async with (
         running(SERVICE, tmp_path, pack_cache=tmp_path / "copies", pack_cache_bytes=50_000) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as viewer,
+        client(runtime, Role.ASSISTANT) as viewer,
     ):
         await store(runtime, pack, image, 1)
         assert [await read(viewer, 1, number) for number in (1, 2)] == [200, 200]

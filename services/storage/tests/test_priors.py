@@ -116,6 +116,6 @@ async def test_a_stored_study_brings_its_priors(
     first, second = downstream.of(StudyStored)
     assert (first.priors, [each.study for each in second.priors]) == ((), ["st-1"])
     assert second.priors[0].reasons == ("same modality: CT", "366 days earlier")
-    async with client(runtime, Role.RADIOLOGIST) as radiologist:
+    async with client(runtime, Role.ASSISTANT) as radiologist:
         answer = await radiologist.get("/dicom-web/studies/2.25.2/priors")
     assert answer.json() == [second.priors[0].model_dump(mode="json")]

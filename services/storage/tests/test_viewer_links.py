@@ -36,13 +36,19 @@ def watch() -> Watch:
 
 @pytest.fixture
 async def runtime(
-    tmp_path: Path, watch: Watch, pack: Callable[..., Awaitable[StudyAnonymized]], image: Callable[..., Dataset]
+    tmp_path: Path,
+    watch: Watch,
+    pack: Callable[..., Awaitable[StudyAnonymized]],
+    image: Callable[..., Dataset],
+    assign: Callable[..., Awaitable[None]],
 ) -> AsyncIterator[Runtime]:
-    """Two studies of clinic A and one of clinic B."""
-    async with running(SERVICE, tmp_path, clock=watch, viewer_key=KEY) as (found, _):
-        for number, site in ((1, "clinic-a"), (2, "clinic-a"), (3, "clinic-b")):
+    """Two studies of clinic A and one of clinic B, assigned to a radiologist; another one of clinic A."""
+    async with running(SERVICE, tmp_path, clock=watch, viewer_key=KEY, claim_seconds=0) as (found, _):
+        for number, site in ((1, "clinic-a"), (2, "clinic-a"), (3, "clinic-b"), (4, "clinic-a")):
             packed = await pack(found, [image("CT_small.dcm", number)], site=site, study=f"st-{number}")
             await deliver(found, packed)
+            if number < 4:
+                await assign(found, "key:dr-a", number)
         yield found
 
 
@@ -97,7 +103,7 @@ async def test_a_link_without_a_study_shows_what_its_caller_may_see(
 
 
 async def test_nobody_makes_a_link_to_a_study_that_is_not_theirs(radiologist: httpx2.AsyncClient) -> None:
-    for study in ("2.25.3", "2.25.999"):
+    for study in ("2.25.3", "2.25.4", "2.25.999"):
         assert (await radiologist.post("/viewers/links", json={"study": study})).status_code == 404
 
 

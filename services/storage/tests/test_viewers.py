@@ -43,7 +43,7 @@ async def viewer(storage: Running, pack: Pack, image: Image) -> AsyncIterator[ht
         image("test-SR.dcm", 1, series=4),
     ]
     await deliver(runtime, await pack(runtime, images))
-    async with client(runtime, Role.RADIOLOGIST) as found:
+    async with client(runtime, Role.ASSISTANT) as found:
         yield found
 
 
@@ -236,7 +236,7 @@ async def test_an_object_that_is_missing_or_broken_is_a_fault_here_and_no_404(
         await deliver(runtime, await pack(runtime, [image("CT_small.dcm", 1)]))
     lost = tmp_path / "deidentified" / "objects" / "st-1" / "000001" / name
     lost.write_bytes(b"\x1f\x8b broken") if broken else lost.unlink()
-    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as reader:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.ASSISTANT) as reader:
         for resource in LOST[name]:
             plain = {"Accept-Encoding": "identity"}
             answer = await reader.get(resource, headers=plain)
@@ -253,7 +253,7 @@ async def test_only_configured_viewers_may_read_from_a_browser(tmp_path: Path) -
     good, bad = {"Origin": "https://viewer.example"}, {"Origin": "https://evil.example"}
     async with (
         running(SERVICE, tmp_path, viewer_origins=("https://viewer.example",)) as (runtime, _),
-        client(runtime, Role.RADIOLOGIST) as browser,
+        client(runtime, Role.ASSISTANT) as browser,
     ):
         asked = await browser.options("/dicom-web/studies", headers=good | PREFLIGHT)
         assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, "https://viewer.example")

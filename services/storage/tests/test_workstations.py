@@ -56,16 +56,19 @@ class Room:
 
 @pytest.fixture
 async def room(
-    tmp_path: Path, pack: Callable[..., Awaitable[StudyAnonymized]], image: Callable[..., Dataset]
+    tmp_path: Path,
+    pack: Callable[..., Awaitable[StudyAnonymized]],
+    image: Callable[..., Dataset],
+    assign: Callable[..., Awaitable[None]],
 ) -> AsyncIterator[Room]:
-    """Two CT slices and an MR of clinic A, a CT of clinic B; workstations of either."""
+    """Two CT slices and an MR of clinic A, a CT of clinic B, assigned to the workstation's radiologist; another CT."""
     if shutil.which("findscu") is None or shutil.which("getscu") is None:
         pytest.fail("dcmtk is not installed (`make servers`)")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         own_port = probe.getsockname()[1]
     who = {"roles": ["radiologist"], **HERE}
     stations = [
-        {"ae_title": "READING1", "port": own_port, "subject": "room-1", "sites": ["clinic-a"], **who},
+        {"ae_title": "READING1", "port": own_port, "subject": "dr-a", "sites": ["clinic-a"], **who},
         {"ae_title": "READING2", "subject": "room-2", "sites": ["clinic-b"], **who},
         {"ae_title": "ELSEWHERE", "subject": "room-3", "sites": ["*"], **who, "address": "192.0.2.1"},
     ]
@@ -74,11 +77,15 @@ async def room(
     folder = tmp_path / "room"
     folder.mkdir()
     settings: dict[str, Any] = {"query_port": 0, "query_host": "127.0.0.1", "workstations_file": file}
+    settings["claim_seconds"] = 0.1
     async with running(SERVICE, tmp_path, **settings) as (runtime, _):
         ours = [image("CT_small.dcm", 1, number=number) for number in (1, 2)]
         await deliver(runtime, await pack(runtime, [*ours, image("MR_small.dcm", 1, series=2)], site="clinic-a"))
         other = await pack(runtime, [image("CT_small.dcm", 2)], site="clinic-b", study="st-2")
         await deliver(runtime, other)
+        await deliver(runtime, await pack(runtime, [image("CT_small.dcm", 3)], study="st-3"))
+        for study in (1, 2):
+            await assign(runtime, "dr-a", study)
         context: Any = runtime.context
         while context.query_address is None:
             await asyncio.sleep(0.01)
@@ -94,6 +101,7 @@ FINDS = [
     ("SERIES", ("StudyInstanceUID=2.25.1", "SeriesInstanceUID", "Modality=CT"), 1),
     ("IMAGE", ("StudyInstanceUID=2.25.1", "SeriesInstanceUID=2.25.1.1", "SOPInstanceUID"), 2),
     ("STUDY", ("StudyInstanceUID=2.25.2",), 0),
+    ("STUDY", ("StudyInstanceUID=2.25.3",), 0),
 ]
 
 
@@ -131,8 +139,9 @@ async def test_nothing_is_moved_to_where_nobody_is_known_to_listen(room: Room, d
     assert room.received() == []
 
 
-async def test_a_study_of_another_site_is_not_sent(room: Room) -> None:
-    await room.ask("getscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=2.25.2")
+@pytest.mark.parametrize("study", ["2.25.2", "2.25.3"], ids=["of another site", "of nobody's"])
+async def test_a_study_that_is_not_the_workstation_s_is_not_sent(room: Room, study: str) -> None:
+    await room.ask("getscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
     assert room.received() == []
 
 

@@ -35,6 +35,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     type: ClassVar[str]
     doc: ClassVar[str]
+    awaited: ClassVar[bool] = False  # somebody at a screen waits for what follows: it takes the urgent lane
 
     site: str
     study: Key
@@ -203,6 +204,7 @@ class StudyTriaged(StudyFacts):
 class Assignment(Event):
     """What happened to the workitem of a study."""
 
+    awaited: ClassVar[bool] = True
     workitem: Key
     study_instance_uid: str
 
@@ -323,6 +325,8 @@ READERS: dict[str, tuple[type[Event], ...]] = {
     "storage": (
         StudyAnonymized,
         StudyAssigned,
+        AssignmentClaimed,
+        AssignmentReturned,
         StudyErased,
         PackRestored,
         StudyReceived,
@@ -373,7 +377,8 @@ class Envelope(BaseModel, Generic[E_co]):
         """The encoded event as the bus carries it."""
         headers = {"traceparent": self.traceparent} if self.traceparent else {}
         body = self.model_dump_json(exclude_none=True).encode()
-        return Message(self.id, self.type, self.data.priority is Priority.STAT, body, headers)
+        urgent = self.data.awaited or self.data.priority is Priority.STAT
+        return Message(self.id, self.type, urgent, body, headers)
 
 
 def wrap(event: E, *, service: str, at: datetime, sequence: int, traceparent: str | None = None) -> Envelope[E]:

@@ -187,11 +187,15 @@ Where = Eq | In | Range | Prefix | Wildcard | Has
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index over dotted state paths; `unique` refuses a second document in which all of them are present."""
+    """An index over dotted state paths; `unique` refuses a second document in which all of them are present.
+
+    With `each` the first path is an array's, and `Has` is served, sorted by the second path if there is one.
+    """
 
     collection: str
     paths: tuple[str, ...]
     unique: bool = False
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,11 +83,11 @@ async def served(runtime: Runtime) -> AsyncIterator[str]:
         await serving
 
 
-async def deliver(runtime: Runtime, event: Event) -> None:
+async def deliver(runtime: Runtime, event: Event, *, sequence: int = 1) -> None:
     """Publish the event as another service would, and return when the service under test has handled it."""
     if runtime.bus is None:
         raise RuntimeError("start the runtime first")
-    await runtime.bus.publish(wrap(event, service="test", at=utc_now(), sequence=1).message)
+    await runtime.bus.publish(wrap(event, service="test", at=utc_now(), sequence=sequence).message)
     await runtime.relay.idle()
 
 

@@ -21,6 +21,7 @@ from radrelay_storage.workers import Workers
 SERIES_SEEN = 256
 READINGS_NOTED = 10_000
 RECEIVED_AT_ONCE = 4  # requests that bring derived objects
+REFUSALS_KEPT = 1000
 
 
 @dataclass
@@ -30,6 +31,9 @@ class StorageContext(Context[StorageSettings]):
         default_factory=lambda: Recent(SERIES_SEEN)
     )  # by the caller, study and series: until when, and what
     noted: Recent[tuple[Principal, str, str], bool] = field(default_factory=lambda: Recent(READINGS_NOTED))
+    refused: Recent[tuple[Principal, str], float] = field(
+        default_factory=lambda: Recent(REFUSALS_KEPT)
+    )  # by the caller and study: until when nobody waits for it again
     shelf: Shelf = field(init=False)  # the packs, opened
     prefetch: Prefetch = field(init=False)  # before they are asked for
     descriptions: Descriptions = field(init=False)  # and what lies beside them

@@ -6,7 +6,7 @@ together, so that batches may come late, twice and in any order, and an instance
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -16,6 +16,7 @@ from radrelay_shared.errors import Conflict
 from radrelay_shared.events import StudyAnonymized, StudyFacts, StudyStored
 from radrelay_shared.ports import Index
 from radrelay_storage.attributes import Attributes, Level, kept, one_of, searchable, tag
+from radrelay_storage.relations import Relations
 
 DERIVED = 1_000_000  # batches of derived objects are numbered from here; anonymize counts its own from 1
 
@@ -95,6 +96,7 @@ class Study(Aggregate):
         Index("studies", ("keys.StudyDate",)),
         Index("studies", ("keys.PatientName",)),
         Index("studies", ("claim.batch.batch",)),
+        Index("studies", ("readers", "received_at"), each=True),
     )
 
     site: str
@@ -110,6 +112,8 @@ class Study(Aggregate):
     batches: tuple[StudyBatch, ...]
     claim: Claim | None = None
     instances: int  # different ones
+    relations: Relations = Relations()
+    readers: tuple[str, ...] = ()  # those of the relations, for searches
 
     @property
     def derived(self) -> tuple[StudyBatch, ...]:
@@ -188,6 +192,8 @@ def store_study(
         batches=tuple(sorted(batches, key=lambda each: each.batch)),
         claim=study.claim if study else None,
         instances=max(instances, study.instances if study else 0),
+        relations=study.relations if study else Relations(),
+        readers=study.readers if study else (),
     )
     return Decision(state, [stored_event(state, event)])
 
@@ -209,6 +215,14 @@ def settled(study: Study | None, claim: Claim, modalities: list[str], instances:
     counted = max(instances, study.instances)
     update = {"batches": batches, "claim": None, "modalities": known, "keys": keys, "instances": counted}
     return Decision(study.model_copy(update=update))
+
+
+def related(study: Study | None, change: Callable[[Relations], Relations]) -> Decision[Study] | None:
+    """Change how people stand to a study that is here; nothing happens where nothing changes."""
+    relations = change(study.relations) if study else None
+    if study is None or relations is None or relations == study.relations:
+        return None
+    return Decision(study.model_copy(update={"relations": relations, "readers": relations.readers}))
 
 
 def stored_event(study: Study, event: StudyAnonymized) -> StudyStored:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import Envelope, Event, PackRestored, StudyAnonymized, StudyAssigned
+from radrelay_shared.events import Envelope, Event, PackRestored, Report, StudyAnonymized, StudyAssigned
 from radrelay_shared.service import Handler
 from radrelay_storage import domain
 from radrelay_storage.access import every_series
@@ -15,9 +15,11 @@ from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.hops import DEIDENTIFIED, HOPS, RESTORED, STORED, hops_of
 from radrelay_storage.custody.ledger import record
 from radrelay_storage.domain import Series, StoredSeries, Study, series_key
+from radrelay_storage.following import follow, share
 from radrelay_storage.lifecycle.keeping import Keeping
 from radrelay_storage.priors.api import studies_of
 from radrelay_storage.priors.ranking import priors_of
+from radrelay_storage.relations import FOLLOWED
 from radrelay_storage.scrub import is_restored
 
 
@@ -43,12 +45,15 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
     def decide(study: Study | None) -> Decision[Study] | None:
         return with_priors(domain.store_study(study, stored, instances, event), siblings)
 
-    await store.change(Study, event.study, decide, because=envelope)
+    study = await store.change(Study, event.study, decide, because=envelope)
+    if study:
+        await share(study, context)
     context.seen.forget()
 
 
 async def on_study_assigned(envelope: Envelope[StudyAssigned], context: StorageContext) -> None:
-    """Fetch the study's packs before its radiologist opens it."""
+    """Let the radiologist see the study, and fetch its packs before they open it."""
+    await follow(envelope, context)
     context.prefetch.expect(await every_series(envelope.data.study, context))
 
 
@@ -71,6 +76,12 @@ async def on_hop(envelope: Envelope[Event], context: StorageContext) -> None:
     await record(context.store, event.study, event.site, hops_of(envelope))
 
 
+async def on_report(envelope: Envelope[Report], context: StorageContext) -> None:
+    """Note it in the chain of custody, and let whoever reported a study keep it in sight."""
+    await on_hop(envelope, context)
+    await follow(envelope, context)
+
+
 async def on_pack_restored(envelope: Envelope[PackRestored], context: StorageContext) -> None:
     """Read the batch that was made again, and note that it is whole."""
     event = envelope.data
@@ -80,7 +91,9 @@ async def on_pack_restored(envelope: Envelope[PackRestored], context: StorageCon
 
 HANDLERS: Mapping[type[Event], Handler] = {
     StudyAnonymized: on_study_anonymized,
-    StudyAssigned: on_study_assigned,
     PackRestored: on_pack_restored,
     **dict.fromkeys(HOPS, on_hop),
+    **dict.fromkeys(FOLLOWED, follow),
+    **dict.fromkeys(HOPS.keys() & FOLLOWED.keys(), on_report),
+    StudyAssigned: on_study_assigned,
 }

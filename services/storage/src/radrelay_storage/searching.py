@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from fastapi import Request, Response
 
 from radrelay_shared.errors import TooLarge
-from radrelay_shared.ports import In, Where
+from radrelay_shared.ports import Has, In, Where
 from radrelay_storage import qido
 from radrelay_storage.attributes import RETURNED, Attributes, Element, Level, element, pick, tag
 from radrelay_storage.context import StorageContext
@@ -99,10 +99,21 @@ async def any_of(
 async def find_series(
     search: Search, within: Sequence[Where], levels: tuple[Level, ...], context: StorageContext
 ) -> Found:
-    query = search.query
+    query, within = search.query, await of_studies(search.query, within, context)
     where = [*query.where, *within, *await of_modalities(query, within, context)]
     found = await context.store.find(Series, where, limit=query.limit + 1, offset=query.offset)
     return [series_answer(each, search, levels) for each in found[: query.limit]], len(found) > query.limit
+
+
+async def of_studies(query: qido.Query, within: Sequence[Where], context: StorageContext) -> Sequence[Where]:
+    """What it means for a series that a caller sees single studies only: that its study is one of these."""
+    if not any(isinstance(each, Has) for each in within):
+        return within
+    named = [each for each in query.where if each.path == "keys.StudyInstanceUID"]
+    studies = await context.store.find(Study, [*within, *named], limit=SERIES_MOST + 1)
+    if len(studies) > SERIES_MOST:
+        raise TooLarge("you may see too many studies to search the series of all; name a study")
+    return [In("study", tuple(each.study for each in studies))]
 
 
 async def of_modalities(query: qido.Query, within: Sequence[Where], context: StorageContext) -> list[Where]:
@@ -142,7 +153,7 @@ def series_answer(series: Series, search: Search, levels: tuple[Level, ...]) -> 
 async def find_instances(
     search: Search, within: Sequence[Where], levels: tuple[Level, ...], context: StorageContext
 ) -> Found:
-    query = search.query
+    query, within = search.query, await of_studies(search.query, within, context)
     where = [*query.where, *within, *await of_modalities(query, within, context)]
     page: list[tuple[Series, Listed]] = []
     passed = 0

@@ -26,6 +26,7 @@ class StorageSettings(ServiceSettings):
     scrub_bytes_per_second: int = Field(2 << 20, ge=0)  # read again in the background; 0: nothing
     retention_file: Path | None = None  # YAML rows of how long studies are kept, in the place of the built-in ones
     lifecycle_seconds: float = Field(60, gt=0)  # how often purges that were broken off are gone on with
+    claim_seconds: float = Field(2, ge=0)  # that a radiologist's request waits for the news of their claim
     query_port: int | None = Field(None, ge=0)  # C-FIND, C-GET and C-MOVE of workstations; None: none; 0: any free one
     query_host: str = "0.0.0.0"
     query_ae_title: str = "RADRELAY"

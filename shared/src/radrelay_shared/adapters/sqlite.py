@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from radrelay_shared.adapters import checks
+from radrelay_shared.adapters import checks, sqlite_elements
 from radrelay_shared.adapters.sqlite_file import Worker
 from radrelay_shared.adapters.sqlite_where import all_of, at, create, literal, look, table
 from radrelay_shared.errors import Conflict, Full, Invalid, RadRelayError, Unreachable
-from radrelay_shared.ports import Document, Index, Message, Outgoing, State, Where, Wildcard
+from radrelay_shared.ports import Document, Has, Index, Message, Outgoing, State, Where, Wildcard
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS {}
 """
 GET = "SELECT id, revision, state, seen FROM {} WHERE id = ?"
 FIND = "SELECT id, revision, state, seen FROM {} WHERE {} ORDER BY {} LIMIT ? OFFSET ?"
+KNOWN = "SELECT 1 FROM sqlite_master WHERE name = ?"
 AMONG, FEW = " AND id IN (SELECT value FROM json_each(?))", 1000
 COUNT = "SELECT COUNT(*) FROM {} WHERE {}"
 SEEN = "SELECT seen FROM {} WHERE id = ? AND revision = ?"
@@ -75,15 +76,18 @@ class SqliteDocuments:
         self._writing, self._reading = Worker(path), Worker(path)
         self._writes, self._next_look = 0, FIRST_LOOK
         self._indexed: set[tuple[str, str]] = set()  # collections and the paths that their indexes begin with
+        self._arrays: dict[tuple[str, str], Index] = {}  # the same of arrays
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
         def work(db: sqlite3.Connection) -> None:
             for index in indexes:
                 made(db, index.collection)
-                db.execute(create(index))
-                self._indexed.add((index.collection, index.paths[0]))
+                for statement in missing(db, index) if index.each else [create(index)]:
+                    db.execute(statement)
 
         await self._write(work)
+        self._indexed |= {(each.collection, each.paths[0]) for each in indexes if not each.each}
+        self._arrays |= {(each.collection, each.paths[0]): each for each in indexes if each.each}
 
     async def get(self, collection: str, document_id: str) -> Document | None:
         key = checks.key(document_id)
@@ -129,17 +133,31 @@ class SqliteDocuments:
         offset: int = 0,
     ) -> list[Document]:
         checks.page(limit, offset)
-        condition, values = all_of(where)
-        way = "DESC" if descending else "ASC"
-        order = ", ".join(f"{column} {way}" for column in ([at(sort)] if sort else []) + ["id"])
+        source, condition, values, columns = self._asked(collection, where, sort)
+        order = ", ".join(f"{column} {'DESC' if descending else 'ASC'}" for column in columns)
 
         def work(db: sqlite3.Connection) -> list[Document]:
             documents = made(db, collection)
             few = [ids for each in self._looked_up(collection, where) if (ids := few_ids(db, documents, each))]
-            query = FIND.format(documents, condition + len(few) * AMONG, order)
+            query = FIND.format(source, condition + len(few) * AMONG, order)
             return [document(row) for row in db.execute(query, [*values, *few, limit, offset])]
 
         return await self._read(work)
+
+    def _asked(
+        self, collection: str, where: Sequence[Where], sort: str | None
+    ) -> tuple[str, str, list[Any], list[str]]:
+        """What is read, on which condition with which values, in the order of which columns."""
+        has = next((each for each in where if isinstance(each, Has) and (collection, each.path) in self._arrays), None)
+        source, columns = f"{table(collection)} AS documents", [*([at(sort)] if sort else []), "id"]
+        if has is None:
+            return source, *all_of(where), columns
+        checks.conditions([has])
+        source += sqlite_elements.JOIN.format(sqlite_elements.elements(collection, has.path))
+        condition, values = all_of([each for each in where if each is not has])
+        if sort in self._arrays[collection, has.path].paths[1:2]:
+            columns = ["element.sort", "element.document"]
+        return source, f"{sqlite_elements.HAS} AND {condition}", [has.value, *values], columns
 
     def _looked_up(self, collection: str, where: Sequence[Where]) -> list[Wildcard]:
         """Conditions that an index serves only by being read from end to end."""
@@ -258,6 +276,12 @@ def made(db: sqlite3.Connection, collection: str) -> str:
     name = table(collection)
     db.execute(TABLE.format(name))
     return name
+
+
+def missing(db: sqlite3.Connection, index: Index) -> list[str]:
+    """The statements that an array's index still needs."""
+    name = sqlite_elements.elements(index.collection, index.paths[0]).strip('"')
+    return [] if db.execute(KNOWN, (name,)).fetchone() else list(sqlite_elements.create(index))
 
 
 def seen_so_far(db: sqlite3.Connection, documents: str, key: str, revision: int) -> tuple[str, ...]:

@@ -9,18 +9,19 @@ from pydantic import BaseModel
 
 from radrelay_shared.errors import NotFound
 from radrelay_shared.packs import read_manifest
-from radrelay_shared.security import Principal, Role, require
-from radrelay_storage.access import Ctx, StudyKey, Uid, own_sites
+from radrelay_shared.security import Principal
+from radrelay_storage.access import Ctx, StudyKey, Uid, may, own_sites
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.chain import Facts, Kind
 from radrelay_storage.custody.checkpoints import Checkpoint, checkpoint_id, last_checkpoint
 from radrelay_storage.custody.ledger import PAGE, first_links, links_of, whole_chain
 from radrelay_storage.custody.verify import Verdict, living, verify_checkpoint, verify_study
+from radrelay_storage.rights import Act
 
 router = APIRouter(prefix="/custody", tags=["custody"])
 
-Owner = Annotated[Principal, require(Role.SITE, Role.ASSISTANT, Role.OPERATOR, Role.AUDITOR)]
-Warden = Annotated[Principal, require(Role.OPERATOR, Role.AUDITOR)]
+Owner = Annotated[Principal, may(Act.PROVE)]
+Warden = Annotated[Principal, may(Act.VERIFY)]
 STUDY_KEY_OR_NONE = r"^[a-z0-9-]{0,64}$"
 Number = Annotated[int, Path(ge=1, le=999_999_999)]
 

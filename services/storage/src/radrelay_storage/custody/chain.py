@@ -23,6 +23,7 @@ Kind = Literal[
     "stored",
     "derived",
     "served",
+    "refused",
     "reported",
     "delivered",
     "held",

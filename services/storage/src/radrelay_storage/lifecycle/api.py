@@ -10,19 +10,21 @@ from fastapi import APIRouter, Path, Query
 from radrelay_shared.aggregate import Input
 from radrelay_shared.errors import NotFound
 from radrelay_shared.ports import Eq, Where
-from radrelay_shared.security import Operator, Principal, Role, require
-from radrelay_storage.access import Ctx, StudyKey, own_sites
+from radrelay_shared.security import Principal
+from radrelay_storage.access import Ctx, StudyKey, may, own_sites
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.hops import hop, moment
 from radrelay_storage.domain import Study
 from radrelay_storage.lifecycle import keeping as acts
 from radrelay_storage.lifecycle.keeping import Hold, Keeping
 from radrelay_storage.lifecycle.purge import approve, as_it_is, decide, note, proposal_hops
+from radrelay_storage.rights import Act
 
 router = APIRouter(tags=["lifecycle"])
 
-Desk = Annotated[Principal, require(Role.OPERATOR, Role.ASSISTANT)]
-Anyone = Annotated[Principal, require(Role.OPERATOR, Role.ASSISTANT, Role.AUDITOR)]
+Desk = Annotated[Principal, may(Act.HOLD)]
+Anyone = Annotated[Principal, may(Act.KNOW)]
+Deleter = Annotated[Principal, may(Act.DELETE)]
 Matter = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="a reference, never a name")]
 Reason = Literal["expired", "sent-by-mistake", "patient-request", "contract-ended", "test-data"]
 
@@ -46,7 +48,7 @@ async def hold(study: StudyKey, matter: Matter, caller: Desk, context: Ctx) -> K
 
 
 @router.delete("/holds/{study}/{matter}")
-async def lift(study: StudyKey, matter: Matter, caller: Operator, context: Ctx) -> Keeping:
+async def lift(study: StudyKey, matter: Matter, caller: Deleter, context: Ctx) -> Keeping:
     """Lift a hold."""
     await must_see(study, caller, context)
     now = context.clock()
@@ -77,7 +79,7 @@ async def purges(
 
 
 @router.post("/purges/{study}")
-async def propose(study: StudyKey, wish: Wish, caller: Operator, context: Ctx) -> Keeping:
+async def propose(study: StudyKey, wish: Wish, caller: Deleter, context: Ctx) -> Keeping:
     """Propose to purge a study. Another person has to approve it."""
     await must_see(study, caller, context)
     act = partial(acts.proposed, reason=wish.reason, by=caller.subject, at=context.clock())
@@ -88,14 +90,14 @@ async def propose(study: StudyKey, wish: Wish, caller: Operator, context: Ctx) -
 
 
 @router.post("/purges/{study}/approve")
-async def agree(study: StudyKey, caller: Operator, context: Ctx) -> Keeping:
+async def agree(study: StudyKey, caller: Deleter, context: Ctx) -> Keeping:
     """Agree to a purge. With two people for it, and no hold, originals, copies and identity are deleted for good."""
     await must_see(study, caller, context)
     return await approve(context, study, caller.subject)
 
 
 @router.post("/purges/{study}/withdraw")
-async def withdraw(study: StudyKey, caller: Operator, context: Ctx) -> Keeping:
+async def withdraw(study: StudyKey, caller: Deleter, context: Ctx) -> Keeping:
     """Take a proposal back."""
     await must_see(study, caller, context)
     now = context.clock()

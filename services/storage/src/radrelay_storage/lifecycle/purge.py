@@ -18,9 +18,11 @@ from radrelay_storage.custody.hops import hop, moment
 from radrelay_storage.custody.ledger import record
 from radrelay_storage.derived.storing import settle
 from radrelay_storage.domain import Series, Study, series_key
+from radrelay_storage.following import share
 from radrelay_storage.lifecycle import keeping as acts
 from radrelay_storage.lifecycle.keeping import POLICY, Agreement, Keeping, Proposal, Purged
 from radrelay_storage.lifecycle.policy import DAYS, Kept, Rule, age_in_years, keep_until
+from radrelay_storage.relations import Relations
 
 log = logging.getLogger("radrelay.storage")
 
@@ -95,6 +97,7 @@ async def carry_out(context: StorageContext, study: str) -> None:
         return
     await note(context, keeping, *proposal_hops(keeping.purged.proposal))
     await settle(study, context)
+    await _unshared(context, study)
     await _forgotten(context, Study, study)
     for each in await every_series(study, context):
         await _forgotten(context, Series, series_key(study, each.series_instance_uid))
@@ -103,6 +106,14 @@ async def carry_out(context: StorageContext, study: str) -> None:
     gone = hop("deleted", "deleted copies", keeping.purged.at, SELF, what="copies", objects=objects)
     await note(context, keeping, gone)
     await context.store.change(Keeping, study, acts.carried_out)
+
+
+async def _unshared(context: StorageContext, study: str) -> None:
+    """Nobody sees the patient's earlier studies through this one any more."""
+    found = await context.store.read(Study, study)
+    if found is not None:
+        nobody = Relations(change=found.relations.change + 1)
+        await share(found.model_copy(update={"relations": nobody}), context)
 
 
 async def _forgotten(context: StorageContext, kind: type[Study | Series], key: str) -> None:
