@@ -139,9 +139,9 @@ def assign() -> Callable[..., Awaitable[None]]:
 async def say_of_reading(
     runtime: Runtime, who: str, study: int = 1, kind: type[Event] = StudyAssigned, *, sequence: int = 1, **more: Any
 ) -> None:
-    """What assignment says of a radiologist and study 2.25.<study>, or what reporting says of them."""
+    """What assignment, reporting or triage says of somebody and study 2.25.<study>."""
     facts = {"site": "clinic-a", "study": f"st-{study}", "study_instance_uid": f"2.25.{study}", "workitem": "wi-1"}
-    offer = {"radiologist": who, "until": MORNING, "due_at": MORNING, "reasons": (), "reason": "lapsed"}
+    offer = {"radiologist": who, "model": who, "until": MORNING, "due_at": MORNING, "reasons": (), "reason": "lapsed"}
     report = {"report": "rp-1", "version": sequence, "content": "rp-1/1", "sha256": "0" * 64}
     await deliver(runtime, kind(**facts | offer | report | more), sequence=sequence)
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydicom.dataset import Dataset
 
 from radrelay_shared.events import (
+    ModelAsked,
     ReportDelivered,
     ReportFinalized,
     StudyAnonymized,
@@ -175,9 +176,10 @@ async def test_a_reading_is_noted_once_per_caller_study_and_hour(
 ) -> None:
     """A stack of slices is one line, before the first of them; the next hour and the next reader are another."""
     await assign(ct, "key:dr-silva")
+    await assign(ct, "key:m-1", kind=ModelAsked)
     async with (
         client(ct, Role.RADIOLOGIST, subject="dr-silva") as silva,
-        client(ct, Role.ASSISTANT, subject="m-1") as model,
+        client(ct, Role.MODEL, subject="m-1") as model,
     ):
         for _ in range(3):
             assert (await silva.get(FRAME)).status_code == 200

@@ -13,7 +13,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 import findings
-from radrelay_shared.events import StudyAnonymized
+from radrelay_shared.events import ModelAsked, ReportPreliminary, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver
@@ -39,20 +39,27 @@ class Reading:
         async with client(self.runtime, role, **({"sites": ("clinic-a",)} | who)) as caller:
             return await caller.post(path, content=body, headers={"Content-Type": kind})
 
-    async def get(self, path: str, role: Role = Role.RADIOLOGIST) -> Any:
+    async def get(self, path: str, role: Role = Role.ASSISTANT) -> Any:
         async with client(self.runtime, role, sites=("clinic-a",)) as caller:
             return await caller.get(path)
 
 
 @pytest.fixture
 async def reading(
-    storage: tuple[Runtime, Downstream], pack: Callable[..., Awaitable[StudyAnonymized]], image: Callable[..., Dataset]
+    storage: tuple[Runtime, Downstream],
+    pack: Callable[..., Awaitable[StudyAnonymized]],
+    image: Callable[..., Dataset],
+    assign: Callable[..., Awaitable[None]],
 ) -> Reading:
+    """The model, and the radiologists who reported the study."""
     runtime, _ = storage
     slices = [image("CT_small.dcm", 1, number=number, **PATIENT) for number in (1, 2)]
     for number, each in enumerate(slices):
         each.ImagePositionPatient = [0, 0, number]
     await deliver(runtime, await pack(runtime, slices))
+    await assign(runtime, "key:test", kind=ModelAsked)
+    for who in ("key:test", "key:dr-silva"):
+        await assign(runtime, who, kind=ReportPreliminary)
     return Reading(runtime, slices)
 
 

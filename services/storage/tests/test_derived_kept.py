@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import findings
-from radrelay_shared.events import PackDamaged, StudyAnonymized
+from radrelay_shared.events import ModelAsked, PackDamaged, StudyAnonymized
 from radrelay_shared.security import Principal, Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, running
@@ -37,15 +37,19 @@ def runtime(storage: tuple[Runtime, Downstream]) -> Runtime:
 
 @pytest.fixture
 async def slices(
-    runtime: Runtime, pack: Callable[..., Awaitable[StudyAnonymized]], image: Callable[..., Dataset]
+    runtime: Runtime,
+    pack: Callable[..., Awaitable[StudyAnonymized]],
+    image: Callable[..., Dataset],
+    assign: Callable[..., Awaitable[None]],
 ) -> list[Dataset]:
-    """Two slices of a CT, which are stored."""
+    """Two slices of a CT, which are stored, and which a model was asked about."""
     where = ([0, 0, 1], [0, 0, 2])
     found = [
         image("CT_small.dcm", 1, number=number, PatientID="RR-ONE", ImagePositionPatient=place)
         for number, place in enumerate(where, 1)
     ]
     await deliver(runtime, await pack(runtime, found))
+    await assign(runtime, "key:finder", kind=ModelAsked)
     await runtime.relay.idle()
     return found
 
@@ -83,11 +87,15 @@ async def test_the_ledger_says_who_derived_what_and_proves_every_byte_of_it(
 
 
 async def test_the_scrubber_reads_it_again_and_asks_nobody_to_make_it_from_originals(
-    tmp_path: Path, pack: Callable[..., Awaitable[StudyAnonymized]], image: Callable[..., Dataset]
+    tmp_path: Path,
+    pack: Callable[..., Awaitable[StudyAnonymized]],
+    image: Callable[..., Dataset],
+    assign: Callable[..., Awaitable[None]],
 ) -> None:
     async with running(SERVICE, tmp_path, scrub_bytes_per_second=0) as (runtime, downstream):
         one = image("CT_small.dcm", 1)
         await deliver(runtime, await pack(runtime, [one]))
+        await assign(runtime, "key:finder", kind=ModelAsked)
         assert await send(runtime, findings.report([one])) == 200
         last = (await ask(runtime, "GET", "/custody/st-1")).json()["entries"][-1]
         await runtime.context.blobs.put(last["facts"]["manifest"], b"damaged")
@@ -106,7 +114,7 @@ async def test_a_purge_takes_it_along(runtime: Runtime, slices: list[Dataset]) -
     assert [info.key async for info in runtime.context.blobs.list("st-1/")] == []
     assert (await ask(runtime, "GET", "/dicom-web/series")).json() == []
     assert (await ask(runtime, "GET", f"{STUDY}/series/2.25.1.901")).status_code == 410
-    assert await send(runtime, findings.segmentation(slices)) == 410
+    assert await send(runtime, findings.segmentation(slices)) == 404
 
 
 async def test_of_two_objects_of_one_name_that_come_at_once_one_is_stored(

@@ -14,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import findings
-from radrelay_shared.events import StudyAnonymized
+from radrelay_shared.events import ModelAsked, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, served
@@ -48,6 +48,7 @@ async def archive(
     storage: tuple[Runtime, Downstream],
     pack: Callable[..., Awaitable[StudyAnonymized]],
     image: Callable[..., Dataset],
+    assign: Callable[..., Awaitable[None]],
     tmp_path: Path,
 ) -> AsyncIterator[Archive]:
     """Two slices of a CT, and a cine loop in JPEG, are in storage; Orthanc is empty."""
@@ -57,6 +58,7 @@ async def archive(
         each.ImagePositionPatient = [0, 0, number]
     cine = image("examples_ybr_color.dcm", 1, series=2, **CT)
     await deliver(runtime, await pack(runtime, [*slices, cine]))
+    await assign(runtime, "key:finder", kind=ModelAsked)
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(served(runtime))
         keys = {

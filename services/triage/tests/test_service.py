@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from radrelay_shared.errors import Invalid
-from radrelay_shared.events import OrderReceived, Priority, ReportFinalized, StudyStored, StudyTriaged
+from radrelay_shared.events import ModelAsked, OrderReceived, Priority, ReportFinalized, StudyStored, StudyTriaged
 from radrelay_shared.security import Role
 from radrelay_shared.testing import client, deliver, running
 from radrelay_triage.main import SERVICE
@@ -108,3 +108,21 @@ async def test_a_broken_contract_file_stops_the_start_with_the_reason(tmp_path: 
     with pytest.raises(Invalid, match="contract table"):
         async with running(SERVICE, tmp_path, contracts_file=contracts):
             raise AssertionError
+
+
+async def test_a_model_is_asked_once_about_each_study_that_its_row_names(tmp_path: Path) -> None:
+    """When the study is first triaged, or when a late batch makes the row fit."""
+    models = tmp_path / "models.yaml"
+    models.write_text(
+        "- {model: key:chest-1, modality: CT, body_part: CHEST}\n- {model: key:chest-1, modality: CT}\n"
+        "- {model: key:mr-1, modality: MR}\n- {model: key:other-1, site: clinic-b}\n"
+    )
+    late = CHEST_CT.model_copy(update={"batch": 2, "modalities": ("MR",)})
+    async with running(SERVICE, tmp_path, models_file=models) as (runtime, downstream):
+        for event in (CHEST_CT, CHEST_CT, late, ORDER):
+            await deliver(runtime, event)
+        asked = downstream.of(ModelAsked)
+    assert [(each.model, each.study, each.study_instance_uid) for each in asked] == [
+        ("key:chest-1", "st-1", "2.25.1"),
+        ("key:mr-1", "st-1", "2.25.1"),
+    ]

@@ -198,6 +198,14 @@ class StudyTriaged(StudyFacts):
     priors: tuple[Prior, ...] = ()
 
 
+class ModelAsked(Event):
+    """A model is asked to look at a study: from then on it sees it, and may answer with what it derived from it."""
+
+    type: ClassVar[str] = "radrelay.model.asked.v1"
+    study_instance_uid: str
+    model: str  # the subject of its tokens, or `key:` and the id of its API key
+
+
 # ── assignment ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -324,6 +332,7 @@ READERS: dict[str, tuple[type[Event], ...]] = {
     "anonymize": (PatientChanged, StudyReceived, StudyUpdated, StudyPurged, PackDamaged),
     "storage": (
         StudyAnonymized,
+        ModelAsked,
         StudyAssigned,
         AssignmentClaimed,
         AssignmentReturned,

@@ -95,6 +95,10 @@ def signed(relations: Relations, envelope: Envelope[Any]) -> Relations:
     return reported(relations, envelope).having(Relation.ASSIGNED, signed=True)
 
 
+def asked(relations: Relations, envelope: Envelope[Any]) -> Relations:
+    return relations.adding(Relation.ASKED, envelope.data.model)
+
+
 def opened(relations: Relations, subject: str) -> Relations:
     """If it is assigned to them, they keep it in sight after it was taken from them."""
     mine = subject in relations.people.get(Relation.ASSIGNED, ())
@@ -103,6 +107,7 @@ def opened(relations: Relations, subject: str) -> Relations:
 
 
 FOLLOWED: Mapping[type[Event], Callable[[Relations, Envelope[Any]], Relations]] = {
+    events.ModelAsked: asked,
     events.StudyAssigned: assigned,
     events.AssignmentClaimed: assigned,
     events.AssignmentReturned: returned,

@@ -21,6 +21,7 @@ class Relation(StrEnum):
 
 class Act(StrEnum):
     LOOK = "look at images"
+    MAKE = "store what was derived from images that they may look at"
     PROVE = "read the ledger"
     VERIFY = "verify the ledger"
     HOLD = "hold"
@@ -29,6 +30,7 @@ class Act(StrEnum):
 
 
 SITES = frozenset({Relation.OWN_SITE})
+REQUESTS = frozenset({Relation.ASKED})
 READINGS = frozenset({Relation.ASSIGNED, Relation.OPENED, Relation.REPORTED, Relation.PRIOR})
 
 # Who has several roles has the widest of their rights: that of the first row.
@@ -39,8 +41,9 @@ RIGHTS: Mapping[Act, Mapping[Role, frozenset[Relation]]] = {
         Role.SITE: SITES,
         Role.REFERRER: SITES,
         Role.RADIOLOGIST: READINGS,
-        Role.MODEL: frozenset({Relation.ASKED}),
+        Role.MODEL: REQUESTS,
     },
+    Act.MAKE: {Role.RADIOLOGIST: READINGS, Role.MODEL: REQUESTS},  # they see copies, and nothing else
     Act.PROVE: {Role.OPERATOR: SITES, Role.ASSISTANT: SITES, Role.SITE: SITES, Role.AUDITOR: SITES},
     Act.VERIFY: {Role.OPERATOR: SITES, Role.AUDITOR: SITES},
     Act.HOLD: {Role.OPERATOR: SITES, Role.ASSISTANT: SITES},

@@ -8,6 +8,7 @@ from radrelay_shared.aggregate import Decision
 from radrelay_shared.events import Envelope, OrderReceived, ReportFinalized, StudyStored
 from radrelay_shared.ports import Eq
 from radrelay_triage.context import TriageContext
+from radrelay_triage.domain.models import asking
 from radrelay_triage.domain.studies import Order, Study, add_images, keep_order, retriage, stop_clock
 
 
@@ -24,7 +25,10 @@ async def on_order_received(envelope: Envelope[OrderReceived], context: TriageCo
 async def on_study_stored(envelope: Envelope[StudyStored], context: TriageContext) -> None:
     event = envelope.data
     orders = await orders_of(event.study, event.order, context)
-    decide = partial(add_images, event=event, orders=orders, contracts=context.contracts)
+
+    def decide(known: Study | None) -> Decision[Study]:
+        return asking(add_images(known, event, orders, context.contracts), context.models)
+
     await context.store.change(Study, event.study, decide, because=envelope)
     # An order that was written meanwhile looked for this study before it was there; so look for it once more.
     await reconsider(event.study, context)

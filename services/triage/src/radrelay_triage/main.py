@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from radrelay_shared.events import Event, OrderReceived, ReportFinalized, StudyStored, StudyTriaged
+from radrelay_shared.events import Event, ModelAsked, OrderReceived, ReportFinalized, StudyStored, StudyTriaged
 from radrelay_shared.service import Handler, Service, run
 from radrelay_triage.api import router
 from radrelay_triage.context import TriageContext
@@ -18,7 +18,14 @@ HANDLERS: Mapping[type[Event], Handler] = {
     ReportFinalized: on_report_finalized,
 }
 SERVICE = Service(
-    "triage", HANDLERS, (StudyTriaged,), ("/triage",), TriageSettings, TriageContext, (Order, Study), (router,)
+    "triage",
+    HANDLERS,
+    (StudyTriaged, ModelAsked),
+    ("/triage",),
+    TriageSettings,
+    TriageContext,
+    (Order, Study),
+    (router,),
 )
 
 

@@ -9,3 +9,4 @@ class TriageSettings(ServiceSettings):
     """What triage can be told besides the common settings."""
 
     contracts_file: Path | None = None  # YAML rows, read before the packaged ones
+    models_file: Path | None = None  # YAML rows of which models are asked to look at which studies

@@ -12,18 +12,18 @@ from fastapi import APIRouter, Request, Response
 
 from radrelay_shared.dicom.stow import BODY
 from radrelay_shared.errors import Full
-from radrelay_shared.security import Principal, require
-from radrelay_storage.access import Ctx, VisibleStudy
+from radrelay_shared.security import Principal
+from radrelay_storage.access import Ctx, VisibleStudy, may
 from radrelay_storage.context import StorageContext
-from radrelay_storage.derived.kinds import MAKERS
 from radrelay_storage.derived.receiving import Reception
 from radrelay_storage.derived.taking import take
 from radrelay_storage.nativexml import native
 from radrelay_storage.negotiation import DICOM_XML, JSON_TYPES, single
+from radrelay_storage.rights import Act
 
 router = APIRouter(prefix="/dicom-web", tags=["STOW-RS"])
 
-Maker = Annotated[Principal, require(*sorted(MAKERS))]
+Maker = Annotated[Principal, may(Act.MAKE)]
 ANSWERS = (*JSON_TYPES, DICOM_XML)
 WAITING_SECONDS = 30
 

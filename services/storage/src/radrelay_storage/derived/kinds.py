@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from radrelay_shared.security import Role
+from radrelay_storage.rights import RIGHTS, Act
 
-MAKERS = frozenset({Role.RADIOLOGIST, Role.MODEL})  # they see copies, and nothing else
+MAKERS = frozenset(RIGHTS[Act.MAKE])
 MODELS = frozenset({Role.MODEL})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -11,6 +12,7 @@ from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
 
 EVERY_SITE = "*"
+Row = TypeVar("Row", bound=BaseModel)
 
 
 class Contract(BaseModel):
@@ -39,13 +41,17 @@ class Contract(BaseModel):
 
 
 def read_contracts(text: str) -> tuple[Contract, ...]:
+    return read_rows(Contract, text, "contract table")
+
+
+def read_rows(kind: type[Row], text: str, name: str) -> tuple[Row, ...]:
     """The rows of a YAML list, in their order; raises `Invalid` (with the places) for anything else."""
     try:
-        return TypeAdapter(tuple[Contract, ...]).validate_python(yaml.safe_load(text) or ())
+        return TypeAdapter(tuple[kind, ...]).validate_python(yaml.safe_load(text) or ())  # type: ignore[valid-type]
     except ValueError as error:  # pydantic's ValidationError is one
-        raise Invalid(f"the contract table is not valid: {error}") from error
+        raise Invalid(f"the {name} is not valid: {error}") from error
     except yaml.YAMLError as error:
-        raise Invalid(f"the contract table is not YAML: {error}") from error
+        raise Invalid(f"the {name} is not YAML: {error}") from error
 
 
 def contract_for(

@@ -75,6 +75,7 @@ class Study(Aggregate):
     images: Images | None = None
     triage: Triage | None = None
     signed_at: AwareDatetime | None = None
+    asked: tuple[str, ...] = ()  # models
 
     @property
     def clock(self) -> Clock:
