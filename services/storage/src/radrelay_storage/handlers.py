@@ -76,6 +76,11 @@ async def on_hop(envelope: Envelope[Event], context: StorageContext) -> None:
     await record(context.store, event.study, event.site, hops_of(envelope))
 
 
+async def on_relation(envelope: Envelope[Event], context: StorageContext) -> None:
+    """Let somebody see a study from now on, or no more."""
+    await follow(envelope, context)
+
+
 async def on_report(envelope: Envelope[Report], context: StorageContext) -> None:
     """Note it in the chain of custody, and let whoever reported a study keep it in sight."""
     await on_hop(envelope, context)
@@ -93,7 +98,7 @@ HANDLERS: Mapping[type[Event], Handler] = {
     StudyAnonymized: on_study_anonymized,
     PackRestored: on_pack_restored,
     **dict.fromkeys(HOPS, on_hop),
-    **dict.fromkeys(FOLLOWED, follow),
+    **dict.fromkeys(FOLLOWED, on_relation),
     **dict.fromkeys(HOPS.keys() & FOLLOWED.keys(), on_report),
     StudyAssigned: on_study_assigned,
 }

@@ -17,16 +17,9 @@ HANDLERS: Mapping[type[Event], Handler] = {
     StudyStored: on_study_stored,
     ReportFinalized: on_report_finalized,
 }
-SERVICE = Service(
-    "triage",
-    HANDLERS,
-    (StudyTriaged, ModelAsked),
-    ("/triage",),
-    TriageSettings,
-    TriageContext,
-    (Order, Study),
-    (router,),
-)
+EMITS = (StudyTriaged, ModelAsked)
+STATE = (Order, Study)
+SERVICE = Service("triage", HANDLERS, EMITS, ("/triage",), TriageSettings, TriageContext, STATE, (router,))
 
 
 def main() -> None:
