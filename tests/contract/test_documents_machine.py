@@ -59,7 +59,7 @@ class DocumentsMachine(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.url = f"{self.place}/radrelay_test_{uuid4().hex}"
         self.store = self.run(connect_documents(self.url))
-        arrays = [Index("studies", ("v",), each=True), Index("orders", ("v.w", "v.w"), each=True)]
+        arrays = [Index("studies", ("v",), each=True), Index("orders", ("w",), each=True)]
         self.run(self.store.ensure([Index("studies", ("v", "w")), Index("orders", ("v.w",)), *arrays]))
         self.model: dict[tuple[str, str], Document] = {}
         self.waiting: dict[tuple[str, str], list[Message]] = {}
