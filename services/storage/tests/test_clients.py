@@ -19,7 +19,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 import findings
-from radrelay_shared.events import StudyAnonymized
+from radrelay_shared.events import ModelAsked, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, served
@@ -30,13 +30,14 @@ SECONDS = 30
 Running = tuple[Runtime, Downstream]
 Pack = Callable[..., Awaitable[StudyAnonymized]]
 Image = Callable[..., Dataset]
+Assign = Callable[..., Awaitable[None]]
 
 
 @asynccontextmanager
 async def dicomweb(runtime: Runtime) -> AsyncIterator[DICOMwebClient]:
     """A client with an API key of the service over a real connection."""
     async with served(runtime) as address:
-        key = client(runtime, Role.ASSISTANT, sites=("clinic-a",)).headers["authorization"]
+        key = client(runtime, Role.MODEL, sites=("clinic-a",)).headers["authorization"]
         yield DICOMwebClient(f"{address}/dicom-web", headers={"Authorization": key})
 
 
@@ -46,8 +47,8 @@ async def call(method: Callable[..., Any], *arguments: Any, **options: Any) -> A
 
 
 @pytest.fixture
-async def pacs(storage: Running, pack: Pack, image: Image) -> AsyncIterator[DICOMwebClient]:
-    """One study of two CT slices, a cine loop in JPEG and a structured report."""
+async def pacs(storage: Running, pack: Pack, image: Image, assign: Assign) -> AsyncIterator[DICOMwebClient]:
+    """One study of two CT slices, a cine loop in JPEG and a structured report, which a model was asked about."""
     runtime, _ = storage
     patient = {"PatientID": "P-1", "PatientName": "ANON^1"}
     images = [
@@ -57,6 +58,7 @@ async def pacs(storage: Running, pack: Pack, image: Image) -> AsyncIterator[DICO
         image("test-SR.dcm", 1, series=3, **patient),
     ]
     await deliver(runtime, await pack(runtime, images))
+    await assign(runtime, "key:test", kind=ModelAsked)
     async with dicomweb(runtime) as found:
         yield found
 

@@ -116,7 +116,7 @@ async def test_a_damaged_slice_is_refused_its_neighbour_served_and_once_restored
 async def test_a_pack_that_lost_its_end_is_not_served_from_there_however_often_it_is_asked_for(
     pack: Pack, image: Image, tmp_path: Path
 ) -> None:
-    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.RADIOLOGIST) as viewer:
+    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.ASSISTANT) as viewer:
         await store(runtime, pack, image, 1)
         stored = object_of(tmp_path, 1)
         whole = stored.read_bytes()

@@ -38,7 +38,7 @@ async def test_a_viewer_fetches_the_middle_and_the_end_of(
 ) -> None:
     name = "MR_small_bigendian.dcm" if "transfer-syntax" in accept else "CT_small.dcm"
     await deliver(storage[0], await pack(storage[0], [image(name, 1)]))
-    async with client(storage[0], Role.RADIOLOGIST) as viewer:
+    async with client(storage[0], Role.ASSISTANT) as viewer:
         whole = await viewer.get(path, headers={"Accept": accept})
         assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
         length = len(whole.content)
@@ -76,7 +76,7 @@ async def test_what_a_range_header_gets_of_a_frame(
 ) -> None:
     await deliver(storage[0], await pack(storage[0], [image("CT_small.dcm", 1)]))
     headers = {"Accept": "application/octet-stream", "Range": wanted}
-    async with client(storage[0], Role.RADIOLOGIST) as viewer:
+    async with client(storage[0], Role.ASSISTANT) as viewer:
         answer = await viewer.get(SLICE + "/frames/1", headers=headers)
     assert (answer.status_code, answer.headers.get("content-range")) == (status, content_range)
     if length is None:
@@ -90,7 +90,7 @@ async def test_a_broken_off_download_goes_on_only_with_the_same_bytes(
     storage: Running, pack: Pack, image: Image, path: str, accept: str
 ) -> None:
     await deliver(storage[0], await pack(storage[0], [image("CT_small.dcm", 1)]))
-    async with client(storage[0], Role.RADIOLOGIST) as viewer:
+    async with client(storage[0], Role.ASSISTANT) as viewer:
         tag = (await viewer.get(path, headers={"Accept": accept})).headers["etag"]
         assert not tag.startswith("W/")
         date = "Sun, 01 Mar 2026 08:00:00 GMT"
@@ -107,7 +107,7 @@ async def test_no_download_goes_on_with_what_may_be_made_differently(
 ) -> None:
     name = "MR_small_bigendian.dcm" if "transfer-syntax" in accept else "CT_small.dcm"
     await deliver(storage[0], await pack(storage[0], [image(name, 1)]))
-    async with client(storage[0], Role.RADIOLOGIST) as viewer:
+    async with client(storage[0], Role.ASSISTANT) as viewer:
         tag = (await viewer.get(path, headers={"Accept": accept})).headers["etag"]
         headers = {"Accept": accept, "Range": "bytes=4-", "If-Range": tag}
         assert (tag[:2], (await viewer.get(path, headers=headers)).status_code) == ("W/", 200)
@@ -116,7 +116,7 @@ async def test_no_download_goes_on_with_what_may_be_made_differently(
 async def test_an_answer_in_parts_is_sent_whole(storage: Running, pack: Pack, image: Image) -> None:
     await deliver(storage[0], await pack(storage[0], [image("CT_small.dcm", 1)]))
     headers = {"Accept": 'multipart/related; type="application/dicom"', "Range": "bytes=0-9"}
-    async with client(storage[0], Role.RADIOLOGIST) as viewer:
+    async with client(storage[0], Role.ASSISTANT) as viewer:
         answer = await viewer.get(SLICE, headers=headers)
     assert answer.status_code == 200
     assert "accept-ranges" not in answer.headers
@@ -127,7 +127,7 @@ async def test_a_frame_that_is_at_hand_says_of_itself_what_it_said_before(
     storage: Running, pack: Pack, image: Image
 ) -> None:
     await deliver(storage[0], await pack(storage[0], [image("CT_small.dcm", 1)]))
-    async with client(storage[0], Role.RADIOLOGIST) as viewer:
+    async with client(storage[0], Role.ASSISTANT) as viewer:
         first, *others = [
             await viewer.get(SLICE + "/frames/1", headers={"Accept": "application/octet-stream"}) for _ in range(5)
         ]
