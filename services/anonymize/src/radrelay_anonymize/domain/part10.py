@@ -11,13 +11,14 @@ from radrelay_anonymize.domain.gate import NATIVE
 from radrelay_anonymize.domain.pieces import MOST_BY_PYDICOM, Data
 from radrelay_anonymize.domain.pseudonyms import REGISTERED
 from radrelay_anonymize.domain.runs import DataSet, Named
-from radrelay_anonymize.domain.structure import Parser
+from radrelay_anonymize.domain.structure import MOST_ELEMENTS, Parser
 from radrelay_shared.dicom.reading import PREAMBLE
 from radrelay_shared.errors import Invalid
 
 GROUP_LENGTH, META_GROUP = b"\x02\0\0\0UL\x04\0", b"\x02\0"
 SYNTAX = 0x00020010
 MOST_INFLATED = 256 << 20  # bytes
+BYTES_A_BACKSLASH = 64  # in pixels they come by chance; all others separate values, of which each becomes an object
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ def parsed(data: Data) -> Part10 | None:
 
 
 def _left_to_pydicom(data: Data) -> Part10 | None:
-    if len(data) > MOST_BY_PYDICOM:
-        raise Invalid("too large for an instance of this kind")
+    if len(data) > MOST_BY_PYDICOM or bytes(data).count(b"\\") > MOST_ELEMENTS + len(data) // BYTES_A_BACKSLASH:
+        raise Invalid("too large, or too many values, for an instance of this kind")
     return None
 
 

@@ -32,6 +32,7 @@ ASKING = frozenset({Action.UID, Action.KEEP, Action.CLEAN, Action.CODE, Action.S
 
 LONGEST_REMEMBERED = 256  # bytes of an element
 UNKNOWN = b""
+BYTES_A_VALUE = 16  # so much longer a text takes for each value in it
 SHORTEST_UID_DOTS = 3  # see `words._DOTTED`: from here on a text may hold a UID
 
 Parts = list[tuple[int, Buffer]]  # an element's tag, and its bytes or some of them, and those of others after it
@@ -100,9 +101,14 @@ def _raws(named: Iterable[Named], but: frozenset[int]) -> list[Raw]:
 
 
 def _gathered(found: list[Raw]) -> Words:
-    if sum(len(value) for _, _, _, value, _ in found) > MOST_TEXT:
+    if sum(_weight(value) for _, _, _, value, _ in found) > MOST_TEXT:
         raise Invalid("more names and identifiers than any image has")
     return gathered((kind, _texts(tag, vr, value, charset) or []) for kind, tag, vr, value, charset in found)
+
+
+def _weight(raw: bytes) -> int:
+    """What it costs to look at a text: its bytes, and more for each value in it."""
+    return len(raw) + BYTES_A_VALUE * raw.count(b"\\")
 
 
 def _texts(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
@@ -221,7 +227,7 @@ class _Walk:
         return raw if after is values else joined(vr, after)
 
     def _spelled(self, tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
-        self.text_left -= len(raw)
+        self.text_left -= _weight(raw)
         if self.text_left < 0:
             raise Invalid("more text than any image has")
         return _texts(tag, vr, raw, charset)

@@ -199,8 +199,10 @@ class Parser:
         if length == UNDEFINED:
             return self._undefined((tag, vr, at, start), limit, into, depth)
         end = start + length
-        if end > limit:
-            raise Invalid("an element is longer than what it is in")
+        if end > limit or (vr == "AT" and length > LONGEST_SHORT):
+            raise Invalid("an element is longer than what it is in, or than any list of tags")
+        if self.encapsulated and tag == PIXEL_DATA and depth == 0:
+            raise Invalid("the transfer syntax promises fragments, and the pixel data has none")
         if vr == "SQ":
             items, _ = self._items(tag, start, end, into, depth + 1, delimited=False)
             return (tag, vr, b"", 0, items), end
@@ -217,7 +219,9 @@ class Parser:
         self, found: tuple[int, str, int, int], limit: int, into: DataSet, depth: int
     ) -> tuple[Element, int]:
         tag, vr, at, start = found
-        if self.encapsulated and tag == PIXEL_DATA and vr[:2] in {"OB", "OW"} and depth == 0:
+        if tag == PIXEL_DATA and vr[:2] in {"OB", "OW"} and depth == 0:
+            if not self.encapsulated:
+                raise Invalid("there are fragments of pixel data, which the transfer syntax does not allow")
             end = self._fragments(start, limit)
             return (tag, vr, self._raw(at, end), start - at, ()), end
         self.odd |= vr not in {"SQ", "UN"}
@@ -252,16 +256,29 @@ class Parser:
     def _fragments(self, at: int, limit: int) -> int:
         """The position after encapsulated pixel data (PS3.5 §A.4), whose fragments are passed on as they are."""
         held = at
+        items: list[tuple[int, int]] = []  # where each begins, and its value
         while True:
             tag, _, length, start = self._head(at, limit, implicit=True)
             if tag == SEQUENCE_END:
+                self._check_offsets(items, at)
                 return start
+            items.append((at, start))
             at = start + length
             if at - held > MOST_HELD:
                 held = at
                 let_go(self.data)
             if tag != ITEM or at > limit:
                 raise Invalid("encapsulated pixel data holds something else than fragments")
+
+    def _check_offsets(self, items: list[tuple[int, int]], end: int) -> None:
+        """The first item is empty, or says where frames begin, counted from the second one: at fragments only."""
+        begins = [at for at, _ in items[1:]]
+        if not begins:
+            raise Invalid("encapsulated pixel data holds no fragment")
+        table = self.data[items[0][1] : begins[0]]
+        offsets = {offset for (offset,) in Struct("<I").iter_unpack(table)} if len(table) % 4 == 0 else {end}
+        if not offsets <= {at - begins[0] for at in begins}:
+            raise Invalid("the offset table of encapsulated pixel data points at no fragment")
 
     def _looks_implicit(self, start: int, end: int) -> bool:
         """Whether no VR stands where an explicit element would have it, as pydicom looks at it."""

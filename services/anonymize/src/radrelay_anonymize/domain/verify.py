@@ -24,6 +24,7 @@ from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.runs import remember
 from radrelay_anonymize.domain.search import PLAIN, in_bytes, in_element
 from radrelay_anonymize.domain.strict import CHARACTER_SET, Odd, Seen, Spot, elements, items, seen
+from radrelay_anonymize.domain.structure import public_vr
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.words import Words
 from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED, element, quietly, texts
@@ -232,10 +233,11 @@ def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[tuple[int, str, str]
     for raw in list(dataset.values()):
         tag = int(raw.tag)
         if isinstance(raw, RawDataElement) and not tag >> 16 & 1:
-            if raw.VR in MUTE:
+            vr = raw.VR or public_vr(tag)
+            if vr in MUTE:
                 continue
-            if raw.VR in PLAIN and (text := _decoded(raw.value)) is not None:
-                yield tag, raw.VR, text
+            if vr in PLAIN and (text := _decoded(raw.value)) is not None:
+                yield tag, vr, text
                 continue
         if (found := element(dataset, tag)) is not None:
             if tag >> 16 & 1 and not _is_safe(dataset, tag, found.VR):
