@@ -22,9 +22,15 @@ SCREENSHOTS = Path(__file__).parent / "screenshots"
 CANVAS = "canvas.cornerstone-canvas"
 PATIENCE = 30.0
 Pixels = Any  # numpy.ndarray of uint8, grey
+SAVE = """() => window.commandsManager.runCommand('storeMeasurements', {
+    measurementData: window.services.measurementService.getMeasurements(),
+    dataSource: window.extensionManager.getActiveDataSource()[0],
+    additionalFindingTypes: ['ArrowAnnotate'],
+    options: {SeriesDescription: 'Measured at the viewer', SeriesNumber: 100},
+}, 'CORNERSTONE_STRUCTURED_REPORT')"""
 
 # The demo's studies of this modality and so many instances; how many images there are to scroll through.
-STACKS = [("CT", 5, 4), ("MR", 3, 3), ("US", 1, 30)]
+STACKS = [("CT", 24, 24), ("MR", 20, 20), ("US", 1, 30)]
 
 
 @asynccontextmanager
@@ -94,14 +100,14 @@ async def test_a_stack_is_drawn_and_scrolls(
         await page.locator(CANVAS).first.hover()
         await page.mouse.wheel(0, 100)
         await expect(page.get_by_text(f"(2/{images})")).to_be_visible()
-        await drawn(page, before=None if modality == "MR" else first)  # the MR is one slice in three encodings
+        await drawn(page, before=first)
         await keep(page, f"{modality}-second")
 
 
 async def test_a_link_to_a_study_shows_no_other_and_leaves_no_credential_behind(
     chromium: Browser, radiologist: Client
 ) -> None:
-    study, other = await uid_of(radiologist, "US", 1), await uid_of(radiologist, "CT", 5)
+    study, other = await uid_of(radiologist, "US", 1), await uid_of(radiologist, "CT", 24)
     async with opened(chromium, radiologist, study) as page:
         await page.wait_for_url("**/viewer/viewer?*")
         assert "rrv_" not in page.url
@@ -113,3 +119,31 @@ async def test_a_link_to_a_study_shows_no_other_and_leaves_no_credential_behind(
         assert [each["0020000D"]["Value"][0] for each in seen] == [study]
         asked = await page.context.request.get(f"{radiologist.url('/dicom-web/studies/')}{other}/metadata")
         assert asked.status == 404
+
+
+async def test_what_a_radiologist_measures_is_stored_as_a_report_beside_the_images(
+    chromium: Browser, radiologist: Client
+) -> None:
+    """The line is drawn with the mouse; report and request are OHIF's own."""
+    study = await uid_of(radiologist, "CT", 24)
+    async with opened(chromium, radiologist, study) as page:
+        await page.get_by_text("Skip all").click()
+        await drawn(page)
+        await page.locator('[data-cy="MeasurementTools-split-button-primary"]').click()
+        box = await page.locator(CANVAS).first.bounding_box()
+        assert box is not None
+        middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        await page.mouse.move(*middle)
+        await page.mouse.down()
+        await page.mouse.move(middle[0] + 80, middle[1] + 40, steps=5)
+        await page.mouse.up()
+        await page.locator('[data-cy="prompt-begin-tracking-yes-btn"]').click()
+        await keep(page, "CT-measured")
+        saved = await page.evaluate(SAVE)
+        assert saved["Modality"] == "SR"
+        series = await radiologist.call("GET", f"/dicom-web/studies/{study}/series?Modality=SR")
+        assert [each["0020000E"]["Value"][0] for each in series] == [saved["SeriesInstanceUID"]]
+        await page.reload()
+        await expect(page.get_by_text("Measured at the viewer").first).to_be_visible(timeout=PATIENCE * 1000)
+        await drawn(page)
+        await keep(page, "CT-report")

@@ -1,4 +1,4 @@
-"""Real studies for demos and tests: the DICOM files inside the `pydicom` package, as synthetic patients."""
+"""Studies for demos and tests: the DICOM files inside the `pydicom` package and a phantom, as synthetic patients."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+
+from radrelay import phantom
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -31,14 +33,14 @@ class Sample:
     code: str  # LOINC or LOINC/RSNA Radiology Playbook
     text: str
     modality: str
-    files: tuple[str, ...]  # below pydicom's test files
+    files: tuple[str, ...]  # below pydicom's test files, or slices of the phantom
     over: str  # "dimse" or "stow"
 
     def datasets(self) -> Iterator[Dataset]:
         """The files as this patient's study: new UIDs, consistent within the study."""
         study, series = generate_uid(), dict[str, str]()
         for name in self.files:
-            dataset = pydicom.dcmread(FILES / name)
+            dataset = phantom.slice_of(name) if name.startswith("phantom/") else pydicom.dcmread(FILES / name)
             old_series = str(dataset.get("SeriesInstanceUID", name))
             dataset.StudyInstanceUID = study
             dataset.SeriesInstanceUID = series.setdefault(old_series, generate_uid())
@@ -96,8 +98,7 @@ class Sample:
 
 SAMPLES = (
     Sample("prairie", "PRAIRIE_CT", "Whitehorse^Anna", "PR-1001", "19520317", "F", "PRA-7001", "routine",
-           "30746-2", "MR brain", "MR", ("MR_small.dcm", "MR_small_implicit.dcm", "MR_small_jpeg_ls_lossless.dcm"),
-           "dimse"),
+           "30746-2", "MR brain", "MR", phantom.names("MR"), "dimse"),
     Sample("sagebrush", "SAGEBRUSH", "Ortiz^Manuel^J", "SB-2001", "19880605", "M", "SAG-4001", "routine",
            "36643-5", "XR cervical spine", "CR",
            ("dicomdirtests/77654033/CR1/6154", "dicomdirtests/77654033/CR2/6247", "dicomdirtests/77654033/CR3/6278"),
@@ -109,7 +110,5 @@ SAMPLES = (
     Sample("sagebrush", "SAGEBRUSH", "Haddad^Leila", "SB-2003", "19930801", "F", "SAG-4003", "routine",
            "18748-4", "Outside report", "SR", ("test-SR.dcm",), "stow"),
     Sample("prairie", "PRAIRIE_CT", "Doe^Jane^Q", "PR-1003", "19800101", "F", "PRA-7003", "stat",
-           "30799-1", "CT head", "CT",
-           ("J2K_pixelrep_mismatch.dcm", "dicomdirtests/77654033/CT2/17106", "dicomdirtests/77654033/CT2/17136",
-            "dicomdirtests/77654033/CT2/17166", "dicomdirtests/77654033/CT2/17196"), "dimse"),
+           "30799-1", "CT head", "CT", phantom.names("CT"), "dimse"),
 )  # fmt: skip

@@ -28,6 +28,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     ),
     "codes": (
         "CodeMeaning", "CodingSchemeVersion", "CodingSchemeName", "CodingSchemeRegistry", "MappingResourceName",
+        "CodingSchemeResponsibleOrganization",
     ),
     "what it is": (
         "SeriesDescription", "ContentDescription", "DocumentTitle", "MIMETypeOfEncapsulatedDocument",
@@ -42,9 +43,10 @@ LABELS: dict[str, tuple[str, ...]] = {
         "GraphicLayerDescription", "GraphicGroupLabel", "GraphicGroupDescription", "LUTLabel", "LUTExplanation",
         "WindowCenterWidthExplanation", "RescaleType", "ModalityLUTType", "FontName", "CSSFontName",
     ),
-    "what a person or a model wrote": ("TextValue", "UnformattedTextValue"),
+    "what a person or a model wrote": ("TextValue", "UnformattedTextValue", "ImageComments"),
 }  # fmt: skip
 OWN_WORDS = frozenset(keyword for keywords in LABELS.values() for keyword in keywords)
+FINE = {("CodingSchemeResponsibleOrganization", "web address")}  # which says where codes come from
 CODES = frozenset({"CodeValue", "LongCodeValue", "CodingSchemeDesignator"})  # their long digits are no patient's
 TABLES = frozenset({
     "LUTData", "BlendingLookupTableData", "ICCProfile", "FileMetaInformationVersion",
@@ -133,8 +135,9 @@ def words(keyword: str, value: str, facts: Facts) -> str | None:
     return prose(keyword, value, facts)
 
 
-def prose(_: str, value: str, __: Facts) -> str | None:
-    kind = next((name for name, pattern in PATTERNS.items() if pattern.search(value)), None)
+def prose(keyword: str, value: str, _: Facts) -> str | None:
+    found = (name for name, pattern in PATTERNS.items() if pattern.search(value) and (keyword, name) not in FINE)
+    kind = next(found, None)
     return f"looks like identity: {kind}" if kind else None
 
 
