@@ -105,7 +105,7 @@ def pixels(scan: Scan, place: int) -> dict[str, Any]:
 
 
 def painted(measures: str, height: float) -> Any:
-    image = np.full((SIZE, SIZE), getattr(AIR, measures), float)
+    image: Any = np.full((SIZE, SIZE), getattr(AIR, measures), float)
     for tissue in HEAD:
         share = inside(tissue, height)
         image += share * (getattr(tissue, measures) - image)
