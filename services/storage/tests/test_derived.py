@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom import config, dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 import findings
+from radrelay_shared.errors import Invalid
 from radrelay_shared.events import ModelAsked, ReportPreliminary, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver
+from radrelay_storage.derived.identity import Facts, said
+from radrelay_storage.derived.judging import Derived, judged, named_in, opened
+from radrelay_storage.derived.kinds import KINDS
+from radrelay_storage.derived.receiving import Coming
+from radrelay_storage.derived.references import Known, Place
+from radrelay_storage.derived.refusal import Refusal
+from radrelay_storage.derived.surroundings import Surroundings
 
 PATIENT = {"PatientID": "RR-ONE", "PatientName": "RR-ONE", "PatientBirthDate": "", "AccessionNumber": "A-1"}
 DUPLICATE, NOT_HERE, BAD_VALUE, MISMATCH, NO_CLASS, NOT_YOU = 0x0111, 0x0112, 0x0106, 0xA900, 0x0122, 0x0124
@@ -260,6 +271,46 @@ async def test_a_deflated_object_is_not_taken(reading: Reading) -> None:
     report = findings.report(reading.slices)
     report.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
     assert reasons(await reading.send(report)) == [NO_SYNTAX]
+
+
+SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
+HEADER = 400  # bytes from which on the data set is spoilt
+
+
+@pytest.fixture
+def sound(image: Callable[..., Dataset]) -> tuple[bytes, Surroundings]:
+    """A report that is taken, and what it is held against."""
+    one = image("CT_small.dcm", 1, **PATIENT)
+    known = Known("2.25.1", "2.25.1.1", one.SOPClassUID, "")
+    place = Place(
+        {one.SOPInstanceUID: known}, frozenset(), studies=frozenset({"2.25.1"}), all_series=frozenset({"2.25.1.1"})
+    )
+    around = Surroundings(Facts(said([one]), "finder", ("20250101", "20991231")), place, frozenset())
+    file = findings.encoded(findings.report([one]))
+    assert examined(file, around).modality == "SR"
+    return file, around
+
+
+def examined(file: bytes, around: Surroundings) -> Derived:
+    coming = Coming()
+    with closing(coming.file):
+        coming.take(file)
+        received = coming.finish()
+        dataset = opened(received)
+        named_in(dataset)
+        return judged(received, dataset, KINDS[SR_CLASS], around)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10_000), value=st.integers(0, 255), length=st.integers(1, 4))
+def test_a_spoilt_file_is_judged_or_refused_and_nothing_else(
+    sound: tuple[bytes, Surroundings], at: int, value: int, length: int
+) -> None:
+    file, around = bytearray(sound[0]), sound[1]
+    at = HEADER + at % (len(file) - HEADER)
+    file[at : at + length] = bytes([value]) * length
+    with suppress(Invalid, Refusal):
+        examined(bytes(file), around)
 
 
 # ── who may send ─────────────────────────────────────────────────────────────────────────────────────

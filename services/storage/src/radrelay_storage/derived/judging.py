@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,36 +59,43 @@ def kind_for(received: Received, caller: Principal) -> Kind:
     return kind
 
 
-def opened(received: Received) -> FileDataset:
-    """The object, its long values unread; raises `Refusal`. Blocks: call it in a thread, as all below."""
-    received.file.seek(0)
+@contextmanager
+def read_safely() -> Iterator[None]:
+    """Whatever goes wrong is a refusal: hostile bytes raise many kinds of errors, whose texts may quote values."""
     with quietly():
         try:
-            return dcmread(received.file, defer_size=LATER)
-        except Exception as error:  # noqa: BLE001  hostile bytes raise many kinds, whose texts may quote values
-            raise Refusal(Reason.NOT_DICOM, f"it cannot be parsed ({type(error).__name__})") from None
+            yield
+        except Refusal:
+            raise
+        except Invalid as error:
+            raise Refusal(Reason.NOT_DICOM, error.detail) from error
+        except Exception as error:  # noqa: BLE001  see above
+            raise Refusal(Reason.NOT_DICOM, f"it cannot be read ({type(error).__name__})") from None
+
+
+def opened(received: Received) -> FileDataset:
+    """The object, its long values unread; raises `Refusal`. Blocks: call it in a thread, as all below."""
+    with read_safely():
+        implicit = received.transfer_syntax_uid == ImplicitVRLittleEndian
+        must_be_plain(received.file, received.size, implicit=implicit)
+        received.file.seek(0)
+        return dcmread(received.file, defer_size=LATER)
 
 
 def named_in(dataset: FileDataset) -> frozenset[str]:
     """The studies that it refers to."""
-    with quietly():
+    with read_safely():
         return frozenset(studies_named(dataset))
 
 
 def judged(received: Received, dataset: FileDataset, kind: Kind, around: Surroundings) -> Derived:
     """Raises `Refusal` with the first thing that speaks against it."""
-    with quietly():
-        try:
-            implicit = received.transfer_syntax_uid == ImplicitVRLittleEndian
-            must_be_plain(received.file, received.size, implicit=implicit)
-            first_wrong = first_in(dataset, kind, around)
-        except Invalid as error:
-            raise Refusal(Reason.NOT_DICOM, error.detail) from error
-    if first_wrong:
-        raise Refusal(*first_wrong)
-    for keyword in kind.payload & set(dataset.dir()):
-        delattr(dataset, keyword)
-    return Derived(received, str(dataset.get("Modality", "OT") or "OT"), metadata_of(dataset))
+    with read_safely():
+        if wrong := first_in(dataset, kind, around):
+            raise Refusal(*wrong)
+        for keyword in kind.payload & set(dataset.dir()):
+            delattr(dataset, keyword)
+        return Derived(received, str(dataset.get("Modality", "OT") or "OT"), metadata_of(dataset))
 
 
 def first_in(dataset: FileDataset, kind: Kind, around: Surroundings) -> tuple[Reason, str] | None:
