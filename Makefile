@@ -74,5 +74,5 @@ $(UV):
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv
 
 $(STAMP): $(UV) pyproject.toml uv.lock shared/pyproject.toml deploy/local/pyproject.toml $(wildcard services/*/pyproject.toml)
-	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --quiet --python $(PYTHON) --all-packages --all-groups --all-extras
+	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) --all-packages --all-groups --all-extras
 	@touch $@

@@ -33,7 +33,7 @@ from radrelay_shared.testing import client, embedded, running
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ORDER = OrderReceived(site="clinic-a", study="st-1", order="or-1", jurisdiction="US-MT", priority=Priority.STAT)
 STRANDED = AssignmentStranded(site="clinic-a", study="st-1", workitem="wi-1", study_instance_uid="2.25.1", reasons=())
-ORDERS, STRANDS = "stat.radrelay.order.received.v1", "routine.radrelay.assignment.stranded.v1"
+ORDERS, STRANDS = "stat.radrelay.order.received.v1", "stat.radrelay.assignment.stranded.v1"
 
 
 class Note(Aggregate):
@@ -116,7 +116,7 @@ async def test_one_trace_leads_from_the_door_through_every_service(
         f"send radrelay.events:{ORDERS}",
         f"process radrelay.events:{ORDERS}:radrelay.second.stat",
         f"send radrelay.events:{STRANDS}",
-        f"process radrelay.events:{STRANDS}:radrelay.third",
+        f"process radrelay.events:{STRANDS}:radrelay.third.stat",
     ]
     assert set(spans) == set(way)
     assert len({span.context.trace_id for span in spans.values()}) == 1

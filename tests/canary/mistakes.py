@@ -95,7 +95,7 @@ def wrong_uploads() -> Iterator[dict[str, Any]]:
     yield multipart(CEDAR, whole.replace(CEDAR.study_uid(8).encode() + b".1.1", MARK.encode().ljust(32, b"x")[:32]))
     endless = multipart(CEDAR, whole)
     yield {**endless, "content": endless["content"].replace(f"--{BOUNDARY}--".encode(), MARK.encode())}
-    yield {"content": whole, "headers": {"Content-Type": f"application/dicom; name={MARK}"}}
+    yield {"content": whole[:2000], "headers": {"Content-Type": f"application/dicom; name={MARK}"}}
     yield {"content": whole, "headers": {"Content-Type": f"multipart/related; boundary={MARK * 20}"}}
 
 
