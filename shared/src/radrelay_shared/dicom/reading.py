@@ -44,11 +44,12 @@ def read(data: bytes | mmap) -> FileDataset:
     with quietly():
         try:
             dataset = pydicom.dcmread(io.BytesIO(data))
+            cut, syntax = _is_cut(dataset), str(dataset.file_meta.get("TransferSyntaxUID"))
         except Exception as error:  # noqa: BLE001  hostile bytes raise many kinds, whose texts may quote values
             raise Invalid(f"the DICOM file cannot be parsed ({type(error).__name__})") from None
-        if _is_cut(dataset):
-            raise Invalid("the DICOM file is truncated")
-    if str(dataset.file_meta.get("TransferSyntaxUID")) not in UID_dictionary:
+    if cut:
+        raise Invalid("the DICOM file is truncated")
+    if syntax not in UID_dictionary:
         raise Invalid("the DICOM file names no known transfer syntax")
     return dataset
 

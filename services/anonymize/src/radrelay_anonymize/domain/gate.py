@@ -74,21 +74,28 @@ RENDERED_TYPES = frozenset({
 LABEL_TYPES = frozenset({"LABEL", "OVERVIEW", "THUMBNAIL"})  # the overview often shows the label, too
 SMALLEST = 24  # pixels a side; no line of text fits into less
 SCREEN_BITS = 8
+NAMED_BY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
 def refusal(dataset: FileDataset) -> str | None:
     """Why this instance cannot be de-identified, as a code, or None."""
-    sop_class = UID(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    sop_class = _sop_class(dataset)
     for start, reason in REFUSED.items():
         if sop_class.keyword.startswith(start):
             return reason
     if "Storage" not in sop_class.keyword or sop_class.type != "SOP Class":
         return "sop-class-unknown"
-    if not all(dataset.get(keyword) for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")):
+    if not all(dataset.get(keyword) for keyword in NAMED_BY):
         return "uid-missing"
     if dataset.file_meta.TransferSyntaxUID.keyword.startswith(VIDEO_SYNTAXES):
         return "video"
     return "pixels-missing" if _lacks_pixels(dataset) else None
+
+
+def _sop_class(dataset: FileDataset) -> UID:
+    """Of the data set, else of the file meta information; an empty one where neither is a single UID."""
+    found = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    return UID(found if isinstance(found, str) else "")
 
 
 def pixel_state(dataset: FileDataset) -> Pixels:
@@ -103,7 +110,7 @@ def pixel_state(dataset: FileDataset) -> Pixels:
 def _is_suspect(dataset: FileDataset) -> bool:
     if min(dataset.get("Rows") or 0, dataset.get("Columns") or 0) < SMALLEST:
         return False
-    keyword = UID(dataset.SOPClassUID).keyword
+    keyword = _sop_class(dataset).keyword
     types = {text.upper() for text in texts(dataset["ImageType"])} if "ImageType" in dataset else set()
     rule: Rule = next((rule for part, (rule, _) in LOOKED_AT.items() if part in keyword), "always")
     answers: dict[Rule, bool] = {
@@ -124,7 +131,7 @@ def _is_rendered(dataset: FileDataset) -> bool:
 def _lacks_pixels(dataset: FileDataset) -> bool:
     """Whether an image class has no pixels at all, or fewer native ones than its rows, columns and frames say."""
     if not any(keyword in dataset for keyword in PIXELS):
-        return "Image" in UID(dataset.SOPClassUID).keyword and "Rows" in dataset
+        return "Image" in _sop_class(dataset).keyword and "Rows" in dataset
     if dataset.file_meta.TransferSyntaxUID not in NATIVE or "PixelData" not in dataset:
         return False
     try:
