@@ -19,7 +19,8 @@ from pydantic.json_schema import models_json_schema
 from radrelay.services import SERVICES
 from radrelay_shared.adapters.amqp_topology import EVENTS as EXCHANGE
 from radrelay_shared.adapters.amqp_topology import LANES, queue_name
-from radrelay_shared.events import CONTENT_TYPE, EVENTS, Envelope, Event
+from radrelay_shared.envelope import CONTENT_TYPE, Envelope
+from radrelay_shared.events import EVENTS, Event
 from radrelay_shared.service import Service
 
 ROOT = Path(__file__).resolve().parent.parent

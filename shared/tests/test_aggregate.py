@@ -13,8 +13,9 @@ import pytest
 
 from radrelay_shared.adapters.sqlite import SqliteDocuments
 from radrelay_shared.aggregate import Aggregate, Decision, Store
+from radrelay_shared.envelope import Envelope, unwrap, wrap
 from radrelay_shared.errors import Conflict
-from radrelay_shared.events import Envelope, Event, OrderReceived, unwrap, wrap
+from radrelay_shared.events import Event, OrderReceived
 from radrelay_shared.ports import Eq, Index, Message
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -14,10 +14,9 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
+from radrelay_shared.envelope import CONTENT_TYPE, Envelope, unwrap, uuid7, wrap
 from radrelay_shared.events import (
-    CONTENT_TYPE,
     EVENTS,
-    Envelope,
     Event,
     OrderReceived,
     PatientChanged,
@@ -25,9 +24,6 @@ from radrelay_shared.events import (
     ReportFinalized,
     StudyReceived,
     StudyTriaged,
-    unwrap,
-    uuid7,
-    wrap,
 )
 from radrelay_shared.ports import Message
 

@@ -15,7 +15,8 @@ import pytest
 
 from radrelay_shared.adapters.memory import MemoryBus
 from radrelay_shared.adapters.sqlite import SqliteDocuments
-from radrelay_shared.events import Event, OrderReceived, StudyTriaged, unwrap, wrap
+from radrelay_shared.envelope import unwrap, wrap
+from radrelay_shared.events import Event, OrderReceived, StudyTriaged
 from radrelay_shared.outbox import Relay
 from radrelay_shared.ports import Ack, Delivery, Message, Verdict
 from radrelay_shared.telemetry import Telemetry

@@ -19,8 +19,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from radrelay_shared.envelope import Envelope, wrap
 from radrelay_shared.errors import Conflict, Forbidden, Full, Invalid, NotFound, Refused, TooLarge, Unreachable
-from radrelay_shared.events import Envelope, OrderReceived, StudyStored, wrap
+from radrelay_shared.events import OrderReceived, StudyStored
 from radrelay_shared.ports import Ack, Dead, Delivery, Message, Retry
 from radrelay_shared.security import Role
 from radrelay_shared.service import Context, Service

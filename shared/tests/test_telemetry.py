@@ -22,8 +22,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from radrelay_shared.adapters.memory import MemoryBus
 from radrelay_shared.aggregate import Aggregate, Decision
+from radrelay_shared.envelope import Envelope, wrap
 from radrelay_shared.errors import Invalid, Unreachable
-from radrelay_shared.events import AssignmentStranded, Envelope, Event, OrderReceived, Priority, wrap
+from radrelay_shared.events import AssignmentStranded, Event, OrderReceived, Priority
 from radrelay_shared.ports import Dead, Delivery, Retry
 from radrelay_shared.security import Operator, Role
 from radrelay_shared.service import Context, Runtime, Service

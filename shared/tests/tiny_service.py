@@ -16,7 +16,8 @@ from typing import Annotated, Any, ClassVar
 from fastapi import APIRouter, Depends
 
 from radrelay_shared.aggregate import Aggregate, Decision
-from radrelay_shared.events import Envelope, OrderReceived, ReportDelivered
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import OrderReceived, ReportDelivered
 from radrelay_shared.http import context_of
 from radrelay_shared.security import Operator
 from radrelay_shared.service import Context, Service, run

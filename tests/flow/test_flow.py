@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from radrelay.services import SERVICES
-from radrelay_shared.events import EVENTS, READERS, Event, OrderReceived, Priority, StudyReceived, wrap
+from radrelay_shared.envelope import wrap
+from radrelay_shared.events import EVENTS, READERS, Event, OrderReceived, Priority, StudyReceived
 from radrelay_shared.service import Service
 from radrelay_shared.settings import ServiceSettings
 

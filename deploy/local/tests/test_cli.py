@@ -18,7 +18,7 @@ from typer.testing import Result
 
 from radrelay.demo import free_port
 from radrelay.platform import Platform
-from radrelay_shared.events import uuid7
+from radrelay_shared.envelope import uuid7
 from radrelay_shared.ports import Message
 from radrelay_shared.security import Role
 

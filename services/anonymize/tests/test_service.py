@@ -18,8 +18,9 @@ import pytest
 
 from radrelay_anonymize.domain.cases import Case
 from radrelay_anonymize.main import SERVICE
+from radrelay_shared.envelope import wrap
 from radrelay_shared.errors import Invalid
-from radrelay_shared.events import PackDamaged, PackRestored, Priority, StudyAnonymized, StudyQuarantined, wrap
+from radrelay_shared.events import PackDamaged, PackRestored, Priority, StudyAnonymized, StudyQuarantined
 from radrelay_shared.packs import read_manifest, read_metadata
 from radrelay_shared.testing import deliver, running
 

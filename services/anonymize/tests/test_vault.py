@@ -20,14 +20,8 @@ from radrelay_anonymize.domain.seals import Keyring, seal
 from radrelay_anonymize.main import SERVICE
 from radrelay_anonymize.vault import Called, Uids
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import (
-    PatientChanged,
-    StudyAnonymized,
-    StudyErased,
-    StudyPurged,
-    StudyQuarantined,
-    wrap,
-)
+from radrelay_shared.envelope import wrap
+from radrelay_shared.events import PatientChanged, StudyAnonymized, StudyErased, StudyPurged, StudyQuarantined
 from radrelay_shared.ports import Eq
 from radrelay_shared.security import Role
 from radrelay_shared.testing import client, deliver, running

@@ -15,6 +15,7 @@ from radrelay_reporting.domain import Status, Version
 from radrelay_reporting.fhir import narrative
 from radrelay_reporting.main import SERVICE
 from radrelay_shared.aggregate import utc_now
+from radrelay_shared.envelope import wrap
 from radrelay_shared.events import (
     AssignmentClaimed,
     AssignmentReturned,
@@ -25,7 +26,6 @@ from radrelay_shared.events import (
     ReportFinalized,
     ReportPreliminary,
     StudyStored,
-    wrap,
 )
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from radrelay_shared.envelope import wrap
 from radrelay_shared.events import (
     AssignmentClaimed,
     AssignmentReturned,
@@ -18,7 +19,6 @@ from radrelay_shared.events import (
     ReportFinalized,
     StudyAnonymized,
     StudyAssigned,
-    wrap,
 )
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime

@@ -11,8 +11,9 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import BaseModel, ConfigDict, Field
 
+from radrelay_shared.envelope import Envelope, wrap
 from radrelay_shared.errors import Conflict
-from radrelay_shared.events import Envelope, Event, wrap
+from radrelay_shared.events import Event
 from radrelay_shared.ports import CAUSE, Document, Documents, Index, Where
 
 CONFLICT_RETRIES = 20

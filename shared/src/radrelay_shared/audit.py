@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import AwareDatetime
 
 from radrelay_shared.aggregate import Aggregate, Decision, Store
-from radrelay_shared.events import uuid7
+from radrelay_shared.envelope import uuid7
 from radrelay_shared.ports import Eq, Index
 from radrelay_shared.security import Principal
 

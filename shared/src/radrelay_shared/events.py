@@ -1,23 +1,17 @@
 """Every event of RadRelay, in pipeline order. Frozen and versioned; additive evolution only.
 
-The envelope is CloudEvents 1.0 in structured JSON. An event never holds pixel data or identity: studies,
-orders and reports are named by keys, UIDs are those of the de-identified copies, bulk travels as blob keys.
+An event never holds pixel data or identity: studies, orders and reports are named by keys, UIDs are those of the
+de-identified copies, bulk travels as blob keys. `envelope.py` has what goes around it.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from radrelay_shared.ports import Message
-
-CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 Key = str
 
 
@@ -358,67 +352,3 @@ READERS: dict[str, tuple[type[Event], ...]] = {
     ),
     "notification": (ReportPreliminary, ReportFinalized, ReportAddended, StudyQuarantined, AssignmentStranded),
 }
-
-E = TypeVar("E", bound=Event)
-E_co = TypeVar("E_co", bound=Event, covariant=True)
-
-
-class Envelope(BaseModel, Generic[E_co]):
-    """A CloudEvents 1.0 envelope around one event."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str  # "/radrelay/triage"
-    type: str
-    subject: str
-    time: AwareDatetime
-    datacontenttype: Literal["application/json"] = "application/json"
-    partitionkey: str
-    sequence: str  # rises per source and aggregate
-    site: str
-    traceparent: str | None = None  # the span in which the event came to be (distributed tracing extension)
-    data: E_co
-
-    @property
-    def message(self) -> Message:
-        """The encoded event as the bus carries it."""
-        headers = {"traceparent": self.traceparent} if self.traceparent else {}
-        body = self.model_dump_json(exclude_none=True).encode()
-        urgent = self.data.awaited or self.data.priority is Priority.STAT
-        return Message(self.id, self.type, urgent, body, headers)
-
-
-def wrap(event: E, *, service: str, at: datetime, sequence: int, traceparent: str | None = None) -> Envelope[E]:
-    """The event in its envelope, with a new id."""
-    subject = event.study or getattr(event, "order", None) or ""
-    return Envelope[Any](
-        id=uuid7(),
-        source=f"/radrelay/{service}",
-        type=event.type,
-        subject=subject,
-        time=at,
-        partitionkey=subject,
-        sequence=f"{sequence:010d}",
-        site=event.site,
-        traceparent=traceparent,
-        data=event,
-    )
-
-
-def unwrap(message: Message) -> Envelope[Event]:
-    """The envelope in a message; raises `pydantic.ValidationError` or `KeyError` on anything foreign."""
-    kind: Any = EVENTS[message.type]
-    envelope: Envelope[Event] = Envelope[kind].model_validate_json(message.body)
-    if envelope.type != message.type:
-        raise KeyError(envelope.type)
-    return envelope
-
-
-def uuid7() -> str:
-    """A new UUIDv7 (RFC 9562 §5.7): sorts by the millisecond it was made."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | int.from_bytes(os.urandom(10)) & ~(0xF << 76)
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    digits = f"{value:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -27,8 +27,9 @@ from starlette.middleware import Middleware
 
 from radrelay_shared.aggregate import Aggregate, Clock, Store, utc_now
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
+from radrelay_shared.envelope import Envelope, unwrap
 from radrelay_shared.errors import Permanent, RadRelayError, Unreachable
-from radrelay_shared.events import READERS, Envelope, Event, unwrap
+from radrelay_shared.events import READERS, Event
 from radrelay_shared.http import build_app
 from radrelay_shared.outbox import Relay
 from radrelay_shared.ports import (

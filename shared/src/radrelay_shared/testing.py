@@ -13,7 +13,8 @@ import yaml
 
 from radrelay_shared.adapters.memory import MemoryBus
 from radrelay_shared.aggregate import Clock, utc_now
-from radrelay_shared.events import Envelope, Event, unwrap, wrap
+from radrelay_shared.envelope import Envelope, unwrap, wrap
+from radrelay_shared.events import Event
 from radrelay_shared.ports import Ack, Delivery, Verdict
 from radrelay_shared.security import Role, new_api_key
 from radrelay_shared.service import Runtime, Service, http_server

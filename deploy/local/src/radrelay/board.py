@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from radrelay_shared.aggregate import Aggregate, Decision
-from radrelay_shared.events import EVENTS, Envelope, Event, OrderReceived
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import EVENTS, Event, OrderReceived
 from radrelay_shared.http import context_of
 from radrelay_shared.ports import Index
 from radrelay_shared.security import Principal, Role, require

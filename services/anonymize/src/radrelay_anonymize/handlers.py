@@ -11,8 +11,8 @@ from radrelay_anonymize.domain.cases import Batch, Case, Held, erased, finished
 from radrelay_anonymize.restoring import made_again
 from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids, purge
 from radrelay_shared.aggregate import Decision
+from radrelay_shared.envelope import Envelope
 from radrelay_shared.events import (
-    Envelope,
     Event,
     PackDamaged,
     PackRestored,

@@ -4,7 +4,8 @@ from functools import partial
 
 from radrelay_assignment.context import AssignmentContext
 from radrelay_assignment.domain.workitems import Workitem, add, finish, to_read, workitem_key
-from radrelay_shared.events import Envelope, ReportAddended, ReportFinalized, StudyTriaged
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import ReportAddended, ReportFinalized, StudyTriaged
 
 
 async def on_study_triaged(envelope: Envelope[StudyTriaged], context: AssignmentContext) -> None:

@@ -21,8 +21,9 @@ from radrelay_ingest.settings import IngestSettings
 from radrelay_ingest.signatures import load_secrets
 from radrelay_ingest.spool import Incoming, Spool
 from radrelay_ingest.uploads.shelf import Shelf
+from radrelay_shared.envelope import uuid7
 from radrelay_shared.errors import Forbidden, RadRelayError
-from radrelay_shared.events import Key, uuid7
+from radrelay_shared.events import Key
 from radrelay_shared.service import Context
 
 T = TypeVar("T")

@@ -10,7 +10,8 @@ from radrelay_ingest.domain.sealing import erased
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.originals import delete_originals
 from radrelay_shared import events
-from radrelay_shared.events import Envelope, Event, StudyPurged
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import Event, StudyPurged
 from radrelay_shared.service import Handler
 
 

@@ -7,7 +7,8 @@ from functools import partial
 from radrelay_notification import domain
 from radrelay_notification.domain import Delivery, Endpoint
 from radrelay_notification.sender import NotificationContext
-from radrelay_shared.events import AssignmentStranded, Envelope, Event, Report, StudyQuarantined
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import AssignmentStranded, Event, Report, StudyQuarantined
 from radrelay_shared.ports import Eq
 
 

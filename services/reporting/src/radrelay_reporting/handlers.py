@@ -7,7 +7,8 @@ from typing import Any
 
 from radrelay_reporting import domain
 from radrelay_reporting.domain import AssignmentEvent, Case
-from radrelay_shared.events import Envelope, ReportDelivered, ReportUndelivered, StudyStored
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import ReportDelivered, ReportUndelivered, StudyStored
 from radrelay_shared.service import Context
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from radrelay_shared.events import Envelope, Event
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import Event
 from radrelay_storage.context import StorageContext
 from radrelay_storage.domain import Study, related
 from radrelay_storage.priors.api import studies_of

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import Envelope, Event, PackRestored, Report, StudyAnonymized, StudyAssigned
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import Event, PackRestored, Report, StudyAnonymized, StudyAssigned
 from radrelay_shared.service import Handler
 from radrelay_storage import domain
 from radrelay_storage.access import every_series

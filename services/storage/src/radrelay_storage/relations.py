@@ -10,7 +10,8 @@ from typing import Any
 
 from radrelay_shared import events
 from radrelay_shared.aggregate import Part
-from radrelay_shared.events import Envelope, Event
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import Event
 from radrelay_storage.rights import RIGHTS, Act, Relation, reader
 
 Names = tuple[str, ...]  # subjects

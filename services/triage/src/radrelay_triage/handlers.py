@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import Envelope, OrderReceived, ReportFinalized, StudyStored
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import OrderReceived, ReportFinalized, StudyStored
 from radrelay_shared.ports import Eq
 from radrelay_triage.context import TriageContext
 from radrelay_triage.domain.models import asking

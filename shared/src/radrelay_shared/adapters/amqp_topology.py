@@ -11,7 +11,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from pamqp.common import FieldValue
 
-from radrelay_shared.events import CONTENT_TYPE
+from radrelay_shared.envelope import CONTENT_TYPE
 from radrelay_shared.ports import DeadLetter, Message
 
 Table = dict[str, FieldValue]  # queue arguments, headers

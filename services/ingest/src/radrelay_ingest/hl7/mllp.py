@@ -13,8 +13,8 @@ from radrelay_ingest.hl7.acks import acknowledged
 from radrelay_ingest.hl7.er7 import Message
 from radrelay_ingest.hl7.errors import INTERNAL, Rejected
 from radrelay_ingest.hl7.taking import answer
+from radrelay_shared.envelope import uuid7
 from radrelay_shared.errors import Unreachable
-from radrelay_shared.events import uuid7
 
 BEGIN, END = b"\x0b", b"\x1c\r"
 

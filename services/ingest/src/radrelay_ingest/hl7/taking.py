@@ -26,8 +26,8 @@ from radrelay_ingest.hl7.reading import merges_in, orders_in, patient_of
 from radrelay_ingest.orders import keep_message, take
 from radrelay_ingest.patients import merge, update, visit
 from radrelay_ingest.receipts import Answer, once
+from radrelay_shared.envelope import uuid7
 from radrelay_shared.errors import RadRelayError
-from radrelay_shared.events import uuid7
 
 log = logging.getLogger("radrelay.ingest")
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from radrelay_shared import events
-from radrelay_shared.events import Envelope, Event
+from radrelay_shared.envelope import Envelope
+from radrelay_shared.events import Event
 from radrelay_storage.custody.chain import Facts, Hop, Kind
 
 Chosen = tuple[str, ...]  # fields of the event that the ledger keeps
