@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 
 import pydicom
@@ -160,7 +161,7 @@ ENDLESS = element(PROCEDURES, "SQ", b"", UNDEFINED) + element(ITEM, "", b"", UND
 
 # What nobody may read.
 UNREADABLE: dict[str, Callable[[], bytes]] = {
-    **{name: (lambda data=data: data) for name, data in too_long()},  # type: ignore[misc]
+    **{name: partial(bytes, data) for name, data in too_long()},
     "ten thousand sequences, each in the one before": lambda: with_element(ENDLESS * 10_000),
     "a sequence without end": lambda: with_element(ENDLESS),
     "seventeen levels, whole": lambda: with_element(nested(18, NAME)),
@@ -193,8 +194,8 @@ UNREADABLE: dict[str, Callable[[], bytes]] = {
 
 # What may be refused with whatever reason, or leave as a clean copy; but never with a canary, nor with a crash.
 ODD: dict[str, Callable[[], bytes]] = {
-    **{f"a million values of {vr}": (lambda vr=vr: huge(vr, in_order=True)) for vr in VRS},  # type: ignore[misc]
-    **{f"a million values of {vr}, out of order": (lambda vr=vr: huge(vr, in_order=False)) for vr in SLOW},  # type: ignore[misc]
+    **{f"a million values of {vr}": partial(huge, vr, in_order=True) for vr in VRS},
+    **{f"a million values of {vr}, out of order": partial(huge, vr, in_order=False) for vr in SLOW},
     "sixteen megabytes of names": lambda: with_element(element(0x00081070, "UN", f"{CANARY}\\".encode() * 1_600_000)),
     "a million character sets": lambda: with_charset(element(0x00080005, "UC", b"ISO_IR 100\\" * 1_000_000)),
     "five thousand character sets": lambda: with_charset(element(0x00080005, "CS", b"ISO 2022 IR 87\\" * 4_000)),

@@ -15,7 +15,7 @@ from burned import WHO, background, burned, encoded, grey8, instance, jpeg, jpeg
 from radrelay_anonymize.domain import Context, Quarantined, Released, Words, release
 from radrelay_anonymize.domain.overlay import stays
 from radrelay_anonymize.domain.profile import packaged
-from radrelay_anonymize.pixels import without_identity
+from radrelay_anonymize.pixels import Wash, without_identity
 from radrelay_anonymize.pixels.frames import Film
 from radrelay_anonymize.pixels.task import Task, Washed
 from radrelay_anonymize.pixels.worker import Washer
@@ -42,10 +42,10 @@ def unasked(_: Task) -> Washed:
     raise AssertionError("this needs no look at the decoded pixels")
 
 
-def outcome(data: bytes, context: Context, wash: object = unasked) -> Released | Quarantined:
+def outcome(data: bytes, context: Context, wash: Wash = unasked) -> Released | Quarantined:
     found = release(data, context)
     assert isinstance(found, Released), found
-    return without_identity(found, context, wash)  # type: ignore[arg-type]
+    return without_identity(found, context, wash)
 
 
 def shown(data: bytes) -> FileDataset:

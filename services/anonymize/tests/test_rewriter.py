@@ -147,7 +147,7 @@ def planted() -> Dataset:
     [(ImplicitVRLittleEndian, False), (ExplicitVRLittleEndian, True)],
     ids=["implicit, defined lengths", "explicit, undefined lengths"],
 )
-def test_no_attribute_at_any_depth_lets_a_canary_through(syntax: str, undefined: bool) -> None:  # noqa: FBT001
+def test_no_attribute_at_any_depth_lets_a_canary_through(syntax: str, *, undefined: bool) -> None:
     with quietly():
         dataset = read(CT.read_bytes())
         nested = planted()

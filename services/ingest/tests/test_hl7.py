@@ -118,7 +118,7 @@ def test_priority_of_tq1_counts_more_than_that_of_orc() -> None:
         ("", "ascii", "DOE^JANE", "DOE^JANE"),
         ("UNICODE UTF-8", "utf-8", "Müller^Jürgen", "Müller^Jürgen"),
         ("8859/1", "latin-1", "Buc^Jérôme", "Buc^Jérôme"),
-        ("8859/5", "iso8859-5", "Люкceмбypг^Юрий", "Люкceмбypг^Юрий"),  # noqa: RUF001
+        ("8859/5", "iso8859-5", "Люкceмбypг^Юрий", "Люкceмбypг^Юрий"),  # noqa: RUF001  Cyrillic
         ("8859/6", "iso8859-6", "قباني^لنزار", "قباني^لنزار"),
         ("8859/7", "iso8859-7", "Διονυσιος^Νικος", "Διονυσιος^Νικος"),
         ("8859/8", "iso8859-8", "שרון^דבורה", "שרון^דבורה"),

@@ -215,7 +215,8 @@ async def test_a_merge_carries_the_reports_on_what_is_here_to_the_surviving_id(
 async def test_images_that_still_come_under_the_retired_id_answer_the_surviving_patient_s_order(
     open_door: Door,
     ct_slice: Slice,
-    order_first: bool,  # noqa: FBT001
+    *,
+    order_first: bool,
 ) -> None:
     async with open_door() as door:
         for message in (ORM, MERGE) if order_first else (MERGE, ORM):

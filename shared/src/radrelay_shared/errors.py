@@ -18,6 +18,10 @@ A message is for people and never holds identity: it names studies by key, never
 
 from __future__ import annotations
 
+import errno
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})  # of an OSError: it is `Full`
+
 
 class RadRelayError(Exception):
     """What happened, to which study (by key), what RadRelay does next, and what the reader can do."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from radrelay_anonymize.domain.pieces import LARGE, Data, Output, Patch, views
-from radrelay_shared.errors import Full
+from radrelay_shared.errors import NO_ROOM, Full
 
 Take = Callable[[bytes], object]
 
@@ -40,7 +39,7 @@ def _room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in NO_ROOM:
             raise
         raise Full("the temporary folder has no room for a large instance; make room and it goes on") from error
 

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from radrelay_shared.errors import Full, Unreachable
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+from radrelay_shared.errors import NO_ROOM, Full, Unreachable
 
 
 class Room:

@@ -5,13 +5,14 @@ Events come twice, late and in any order: assignment's follow their sequence, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from radrelay_shared import events
 from radrelay_shared.aggregate import Part
 from radrelay_shared.envelope import Envelope
 from radrelay_shared.events import Event
+from radrelay_shared.security import Role
 from radrelay_storage.rights import RIGHTS, Act, Relation, reader
 
 Names = tuple[str, ...]  # subjects
@@ -36,25 +37,22 @@ class Relations(Part):
     @property
     def readers(self) -> Names:
         """Who may look at the study without being of its site, by role and subject."""
-        found = {
-            reader(role, subject)
-            for role, relations in RIGHTS[Act.LOOK].items()
-            for relation in relations
-            for subject in self.people.get(relation, ())
-        }
-        return tuple(sorted(found.union(*(each.readers for each in self.later.values()))))
+        return tuple(sorted(self._named(RIGHTS[Act.LOOK]).union(*(each.readers for each in self.later.values()))))
 
     @property
     def sight(self) -> Sight:
         """Who sees the patient's earlier studies through this one."""
         bound = [role for role, relations in RIGHTS[Act.LOOK].items() if Relation.PRIOR in relations]
-        names = {
+        return Sight(change=self.change, readers=tuple(sorted(self._named(bound))))
+
+    def _named(self, of: Iterable[Role]) -> set[str]:
+        """Who looks in one of these roles by a relation of their own; a prior's are those of the later study."""
+        return {
             reader(role, subject)
-            for role in bound
+            for role in of
             for relation in RIGHTS[Act.LOOK][role] - {Relation.PRIOR}
             for subject in self.people.get(relation, ())
         }
-        return Sight(change=self.change, readers=tuple(sorted(names)))
 
     def having(self, relation: Relation, *subjects: str, **more: Any) -> Relations:
         """The same, with these and no others in this relation."""

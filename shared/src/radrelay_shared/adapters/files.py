@@ -11,7 +11,6 @@ Several processes may share the folder. A key cannot also be another key's folde
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
 import shutil
@@ -24,10 +23,9 @@ from tempfile import NamedTemporaryFile
 from typing import IO
 
 from radrelay_shared.adapters.blobs import PIECE, blocks, check_key, check_prefix, check_range, in_threads
-from radrelay_shared.errors import Conflict, Full, Invalid, NotFound, Refused, Unreachable
+from radrelay_shared.errors import NO_ROOM, Conflict, Full, Invalid, NotFound, Refused, Unreachable
 from radrelay_shared.ports import BlobInfo
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _NO_SUCH_KEY = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -241,7 +239,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise Full("the disk under the blob folder is full; make room and it goes on") from error
         raise Unreachable(f"the blob folder cannot be used: {error.strerror}") from error
 

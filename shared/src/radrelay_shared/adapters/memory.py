@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from radrelay_shared.adapters import CLOSE_SECONDS, check_size
-from radrelay_shared.errors import Full, RadRelayError, Unreachable
+from radrelay_shared.errors import NO_ROOM, Full, RadRelayError, Unreachable
 from radrelay_shared.ports import (
     RETRY_TIERS,
     Ack,
@@ -177,7 +176,7 @@ class MemoryBus:
             try:
                 return await asyncio.to_thread(step, argument)
             except OSError as error:
-                kind = Full if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unreachable
+                kind = Full if error.errno in NO_ROOM else Unreachable
                 raise kind(f"dead letters cannot be kept: {error.strerror}") from error
 
 

@@ -29,11 +29,11 @@ def _described(dataset: Dataset, tag: BaseTag) -> dict[str, Any] | None:
     alone = isinstance(raw, RawDataElement) and not tag & 0x10000 and dataset.original_character_set == UTF8
     if not alone or len(raw.value or b"") > LONGEST_REMEMBERED:
         return as_json(dataset, tag)
-    return _remembered(tag, raw.VR, raw.value, raw.is_implicit_VR)
+    return _remembered(tag, raw.VR, raw.value, implicit=raw.is_implicit_VR)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)  # most elements come again in every instance of a series
-def _remembered(tag: BaseTag, vr: str | None, value: bytes | None, implicit: bool) -> dict[str, Any] | None:  # noqa: FBT001
+def _remembered(tag: BaseTag, vr: str | None, value: bytes | None, *, implicit: bool) -> dict[str, Any] | None:
     """A public element of a data set in UTF-8, as if it stood there alone."""
     alone = Dataset({tag: RawDataElement(tag, vr, len(value or b""), value, 0, implicit, True)})
     alone.set_original_encoding(implicit, True, UTF8)

@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID_dictionary
 
+from radrelay_shared.dicom.walk import UNDEFINED
 from radrelay_shared.errors import Invalid
 
-PREAMBLE, UNDEFINED = 132, 0xFFFFFFFF
+PREAMBLE = 132  # bytes, with the prefix
 DEEPEST = 16  # the standard's own deepest nesting is about eight
 
 _QUIET = threading.RLock()  # filters and loggers belong to the process, so one thread at a time may set them

@@ -48,7 +48,7 @@ def admission(source: Part10) -> Admission:
     """As `gate` would say of the data set; the answer is remembered, for a series' instances are alike."""
     asked = [each for run in source.dataset.runs for each in (_recalled(run) if run.raw else _asked(run))]
     classes = [_raw(each) for each in source.meta.elements if each[0] == META_CLASS]
-    return _answer(source.syntax, source.dataset.implicit, tuple(classes), tuple(asked))
+    return _answer(source.syntax, tuple(classes), tuple(asked), implicit=source.dataset.implicit)
 
 
 def _asked(run: Run) -> tuple[Raw, ...]:
@@ -72,10 +72,11 @@ def _raw(element: Element) -> Raw:
 
 
 @functools.lru_cache(maxsize=256)
-def _answer(syntax: str, implicit: bool, classes: tuple[Raw, ...], asked: tuple[Raw, ...]) -> Admission:  # noqa: FBT001
+def _answer(syntax: str, classes: tuple[Raw, ...], asked: tuple[Raw, ...], *, implicit: bool) -> Admission:
     meta = FileMetaDataset({BaseTag(each.tag): _element(each, implicit=False) for each in classes})
     meta.TransferSyntaxUID = syntax
-    dataset = FileDataset(None, {BaseTag(each.tag): _element(each, implicit) for each in asked}, file_meta=meta)
+    elements = {BaseTag(each.tag): _element(each, implicit=implicit) for each in asked}
+    dataset = FileDataset(None, elements, file_meta=meta)
     with quietly():
         reason = refusal(dataset)
         if reason:
@@ -83,5 +84,5 @@ def _answer(syntax: str, implicit: bool, classes: tuple[Raw, ...], asked: tuple[
         return Admission(None, pixel_state(dataset), dataset.get("BurnedInAnnotation"))
 
 
-def _element(raw: Raw, implicit: bool) -> RawDataElement:  # noqa: FBT001
+def _element(raw: Raw, *, implicit: bool) -> RawDataElement:
     return RawDataElement(BaseTag(raw.tag), raw.vr, len(raw.value), raw.value, 0, implicit, True)

@@ -17,77 +17,80 @@ def _folded(text: str) -> frozenset[str]:
 
 # Beside the words of DICOM's own concepts (`data/clinical_words.txt`).
 EVERYDAY: dict[str, str] = {
-    "function words": (
-        "am an as at be by do elsewhere he her his if in is it may me must my no on or so to up us we will would"
-    ),
-    "calendar": "april august day easter friday january june march may monday october september summer sunday winter",
-    "colours": "amber black blue bruno brun brown gray green grey orange red rose ruby scarlet silver violet white",
-    "size and place": (
-        "away close deep early east far field grand great hard high hollow large late little long low main massive "
-        "near "
-        "north petit piccolo pointer rich sharp short side small south steep strong swift thick west wide young"
-    ),
-    "things": (
-        "art ball banks bar barrel bean bell berry bird bond bow box branch bridge bridges brook burn bush button case "
-        "chamber chase cook copper cotton cross crown dale dock drum fish flint forest fountain fox frost garden gates "
-        "glass golden gore hail hall hill hills hook horn house ivory key kidney knot lake lamb land lane leaf line "
-        "lock "
-        "marsh mill moss mount nail page park parks peak pepper pike pitt pole pond pool pope post rain ray reed rice "
-        "ring ridge rivers rock root sand seal shell shields shore snow spear spring stack stem stern stone stones "
-        "star "
-        "stock street sugar tear temple thorn tower tree trunk vale valley vessel wall walls ward water waters weaver "
-        "well wells wire wolf wood woods"
-    ),
-    "doings": (
-        "bolt carry cast chew cope cover cut dash drew drive drop fall feel fill find frank given grant grow hold hope "
-        "hunt joy just lay lead leak light live loss love lump mark moody mean miss nick pat pace pick pierce price "
-        "prior prune pull push quick ramp rash read ready rest rise rush sharp shift slack still stout sue tear tilt "
-        "track true twist walk wake wax weak wise worth"
-    ),
-    "German": (
-        "alt bauch blau braun bruch dick dunkel frei fuß groß gross gut hals hart herz jung kalt klein knie kopf krank "
-        "kurz lang lange lunge mai neu rot rund scharf schmal schwarz stark still tief voll warm weich weiß weit"
-    ),
-    "Romance languages": (
-        "abril alto bajo basso bello bianco blanc blanco brazo brune cabeza calvo claro corto costa delgado dos grande "
-        "gros jambe leve luna mano marron media mayo mayor menor moreno noir nuevo petite rojo rossa rosso rouge rubio "
-        "testa torre vieira vena verde"
-    ),
-}  # fmt: skip
+    "function words": """
+        am an as at be by do elsewhere he her his if in is it may me must my no on or so to up us we will
+        would
+        """,
+    "calendar": """
+        april august day easter friday january june march may monday october september summer sunday winter
+        """,
+    "colours": """
+        amber black blue bruno brun brown gray green grey orange red rose ruby scarlet silver violet white
+        """,
+    "size and place": """
+        away close deep early east far field grand great hard high hollow large late little long low main
+        massive near north petit piccolo pointer rich sharp short side small south steep strong swift thick
+        west wide young
+        """,
+    "things": """
+        art ball banks bar barrel bean bell berry bird bond bow box branch bridge bridges brook burn bush
+        button case chamber chase cook copper cotton cross crown dale dock drum fish flint forest fountain fox
+        frost garden gates glass golden gore hail hall hill hills hook horn house ivory key kidney knot lake
+        lamb land lane leaf line lock marsh mill moss mount nail page park parks peak pepper pike pitt pole
+        pond pool pope post rain ray reed rice ring ridge rivers rock root sand seal shell shields shore snow
+        spear spring stack stem stern stone stones star stock street sugar tear temple thorn tower tree trunk
+        vale valley vessel wall walls ward water waters weaver well wells wire wolf wood woods
+        """,
+    "doings": """
+        bolt carry cast chew cope cover cut dash drew drive drop fall feel fill find frank given grant grow
+        hold hope hunt joy just lay lead leak light live loss love lump mark moody mean miss nick pat pace
+        pick pierce price prior prune pull push quick ramp rash read ready rest rise rush sharp shift slack
+        still stout sue tear tilt track true twist walk wake wax weak wise worth
+        """,
+    "German": """
+        alt bauch blau braun bruch dick dunkel frei fuß groß gross gut hals hart herz jung kalt klein knie
+        kopf krank kurz lang lange lunge mai neu rot rund scharf schmal schwarz stark still tief voll warm
+        weich weiß weit
+        """,
+    "Romance languages": """
+        abril alto bajo basso bello bianco blanc blanco brazo brune cabeza calvo claro corto costa delgado dos
+        grande gros jambe leve luna mano marron media mayo mayor menor moreno noir nuevo petite rojo rossa
+        rosso rouge rubio testa torre vieira vena verde
+        """,
+}
 
 # People after whom findings are named. They are somebody's unless one of `NAMED_AFTER` follows.
-EPONYMS = _folded(
-    "achilles addison baker bankart barlow barrett barton bennett bosniak bosworth boxer bright burkitt calvé chance "
-    "charcot chiari chopart cobb codman colles couinaud crohn cushing dandy down dupuytren ewing fallot fleischner "
-    "freiberg galeazzi garden gleason gleeson gerdy graves graf hangman hill hirschsprung hodgkin horner hounsfield "
-    "jefferson jones kaposi kerley killian klatskin köhler krukenberg langerhans legg lisfranc looser luschka maffucci "
-    "marfan maisonneuve meckel ménière meniere merkel monro monteggia morgagni morton osgood paget pancoast parkinson "
-    "perthes pott potts riedel rolando sachs salter schatzki scheuermann schlatter schmorl segond sjögren smith "
-    "spigelian stafne stener sturge still takayasu turner virchow warthin weber wegener whipple wilms wilson winslow "
-    "zenker"
-)
-NAMED_AFTER = _folded(
-    "abscess angle area cell cells cleft contracture criteria cyst cysts defect disease diverticulum duct exostosis "
-    "foramen fracture fractures grade hernia index joint lesion ligament line lines lobe lymphoma method neuroma node "
-    "nodes nodule nodules palsy phenomenon pouch procedure ring sarcoma score sign space syndrome tetralogy triad "
-    "triangle tubercle tumor tumour units zyste knoten krankheit syndrom fraktur linien winkel zeichen"
-)
+EPONYMS = _folded("""
+    achilles addison baker bankart barlow barrett barton bennett bosniak bosworth boxer bright burkitt calvé
+    chance charcot chiari chopart cobb codman colles couinaud crohn cushing dandy down dupuytren ewing fallot
+    fleischner freiberg galeazzi garden gleason gleeson gerdy graves graf hangman hill hirschsprung hodgkin
+    horner hounsfield jefferson jones kaposi kerley killian klatskin köhler krukenberg langerhans legg lisfranc
+    looser luschka maffucci marfan maisonneuve meckel ménière meniere merkel monro monteggia morgagni morton
+    osgood paget pancoast parkinson perthes pott potts riedel rolando sachs salter schatzki scheuermann
+    schlatter schmorl segond sjögren smith spigelian stafne stener sturge still takayasu turner virchow warthin
+    weber wegener whipple wilms wilson winslow zenker
+""")
+NAMED_AFTER = _folded("""
+    abscess angle area cell cells cleft contracture criteria cyst cysts defect disease diverticulum duct
+    exostosis foramen fracture fractures grade hernia index joint lesion ligament line lines lobe lymphoma
+    method neuroma node nodes nodule nodules palsy phenomenon pouch procedure ring sarcoma score sign space
+    syndrome tetralogy triad triangle tubercle tumor tumour units zyste knoten krankheit syndrom fraktur linien
+    winkel zeichen
+""")
 NAMING = _folded("kyste maladie morbus enfermedad malattia noeud síndrome sindrome signe tetralogy")
 
 # What half of all clinics are called: no word of it names one of them.
-GENERIC = _folded(
-    "akademisches allee ambulance and associates avenue boulevard campus care center centre centro chu city clinic "
-    "clinica "
-    "clinical clinique clínica college community county department diagnostic diagnostics district drive foundation "
-    "für "
-    "general group health healthcare highway hôpital hopital hospital hospitals imaging institut institute instituto "
-    "kantonsspital klinik kliniken klinikum krankenhaus limited main medical medicine medizin medizinische "
-    "medizinisches memorial mount national north ospedale partners platz practice praxis private psychiatric public "
-    "radiologia radiologie radiologische radiologisches radiology regional road route saint sankt santa santo school "
-    "service services south spital square state straße strasse street suite system teaching trust universitair "
-    "universitario universitaire universitario university universität universitätsklinikum uniklinik unit von west "
-    "women women's zentrum ziekenhuis"
-)
+GENERIC = _folded("""
+    akademisches allee ambulance and associates avenue boulevard campus care center centre centro chu city
+    clinic clinica clinical clinique clínica college community county department diagnostic diagnostics district
+    drive foundation für general group health healthcare highway hôpital hopital hospital hospitals imaging
+    institut institute instituto kantonsspital klinik kliniken klinikum krankenhaus limited main medical
+    medicine medizin medizinische medizinisches memorial mount national north ospedale partners platz practice
+    praxis private psychiatric public radiologia radiologie radiologische radiologisches radiology regional road
+    route saint sankt santa santo school service services south spital square state straße strasse street suite
+    system teaching trust universitair universitario universitaire universitario university universität
+    universitätsklinikum uniklinik unit von west women women's zentrum ziekenhuis
+""")
 
 
 @functools.cache

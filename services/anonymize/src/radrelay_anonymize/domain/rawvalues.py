@@ -11,9 +11,10 @@ from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import BaseTag
 from pydicom.values import convert_string
 
-from radrelay_anonymize.domain.structure import ITEM, LONG, LONGEST_SHORT
+from radrelay_anonymize.domain.structure import LONG, LONGEST_SHORT
 from radrelay_anonymize.domain.values import SPELLED
 from radrelay_shared.dicom.reading import quietly, texts
+from radrelay_shared.dicom.walk import ITEM
 
 MOST_TEXT = 8 << 20  # bytes of text in one instance that are decoded and looked at
 

@@ -68,11 +68,11 @@ def identity_in(source: Part10 | FileDataset) -> Identity:
     """Who the instance is about."""
     if not isinstance(source, Part10):
         return identity_of(source)
-    return _remembered(source.said(IDENTIFYING), source.dataset.implicit, source.dataset.charset)
+    return _remembered(source.said(IDENTIFYING), source.dataset.charset, implicit=source.dataset.implicit)
 
 
 @functools.lru_cache(maxsize=64)  # a study's instances say the same
-def _remembered(said: tuple[tuple[int, str, bytes], ...], implicit: bool, charset: bytes) -> Identity:  # noqa: FBT001
+def _remembered(said: tuple[tuple[int, str, bytes], ...], charset: bytes, *, implicit: bool) -> Identity:
     raws = [RawDataElement(BaseTag(tag), vr, len(value), value, 0, False, True) for tag, vr, value in said]
     head = FileDataset(None, {raw.tag: raw for raw in raws})
     with quietly():

@@ -65,7 +65,7 @@ def rewritten(source: Part10, context: Context) -> Rewritten | Quarantined:
         return Quarantined((reason,))
     known = context.knowing(words_in(source, passed_on(context.profile)))
     walk = _Walk(source, known)
-    parts = [*walk.data_set(source.dataset), *signature(context.profile, walk.implicit, pixels, annotation)]
+    parts = [*walk.data_set(source.dataset), *signature(context.profile, pixels, annotation, implicit=walk.implicit)]
     parts.sort(key=lambda part: part[0])
     start = file_meta(_value(parts, SOP_CLASS), _value(parts, SOP_INSTANCE), source.syntax)
     return Rewritten(_output(start, parts), known.words, pixels)
@@ -125,7 +125,7 @@ def _value(parts: Parts, tag: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=16)
-def _memory(implicit: bool, context: Context) -> defaultdict[bytes, Memory]:  # noqa: ARG001, FBT001  the arguments are the key
+def _memory(context: Context, *, implicit: bool) -> defaultdict[bytes, Memory]:  # noqa: ARG001  the arguments are the key
     """What became of the elements of a study, by character set."""
     return defaultdict(Memory)
 
@@ -137,7 +137,8 @@ class _Walk:
         self.keeps_private = Option.RETAIN_SAFE_PRIVATE in context.profile.options
         self.text_left = MOST_TEXT
         self.fleeting = False  # what was made of the run under way may be another's in the next instance
-        self.memory = _memory(self.implicit, replace(context, words=replace(context.words, uids=frozenset())))
+        without_uids = replace(context, words=replace(context.words, uids=frozenset()))
+        self.memory = _memory(without_uids, implicit=self.implicit)
 
     def data_set(self, source: DataSet) -> Parts:
         """The elements that go out, in order."""

@@ -16,10 +16,7 @@ from radrelay_shared.dicom.reading import texts
 
 @functools.lru_cache(maxsize=64)
 def signature(
-    profile: Profile,
-    implicit: bool,  # noqa: FBT001
-    pixels: Pixels,
-    annotation: str | None,
+    profile: Profile, pixels: Pixels, annotation: str | None, *, implicit: bool
 ) -> tuple[tuple[int, bytes], ...]:
     """The elements of `deidentify.sign`, by tag."""
     signed = Dataset()

@@ -76,11 +76,11 @@ def _seen(head: bytes, pixels: Buffer) -> Seen:
     rest: Buffer = memoryview(head)[end:]
     if len(rest) and len(pixels):
         raise Odd
-    dataset = FileDataset(None, raws(head, spots, implicit), head[: META - 4], meta, implicit, True)
+    dataset = FileDataset(None, raws(head, spots, implicit=implicit), head[: META - 4], meta, implicit, True)
     if _text(dataset.get_item(CHARACTER_SET)) != "ISO_IR 192":
         raise Odd
     dataset.set_original_encoding(implicit, True, "utf8")
-    return Seen(dataset, implicit, head[:end], first, spots, _are_pixels(rest or pixels, implicit))
+    return Seen(dataset, implicit, head[:end], first, spots, _are_pixels(rest or pixels, implicit=implicit))
 
 
 def elements(data: bytes, at: int, limit: int, *, implicit: bool) -> tuple[list[Spot], int]:
@@ -89,7 +89,7 @@ def elements(data: bytes, at: int, limit: int, *, implicit: bool) -> tuple[list[
     creators: dict[int, str] = {}
     before = -1
     while at < limit:
-        tag, vr, start, length = _head(data, at, creators, implicit)
+        tag, vr, start, length = _head(data, at, creators, implicit=implicit)
         if tag in PIXELS:
             break
         end = start + length
@@ -102,7 +102,7 @@ def elements(data: bytes, at: int, limit: int, *, implicit: bool) -> tuple[list[
     return found, at
 
 
-def _head(data: Buffer, at: int, creators: dict[int, str], implicit: bool) -> tuple[int, str, int, int]:  # noqa: FBT001
+def _head(data: Buffer, at: int, creators: dict[int, str], *, implicit: bool) -> tuple[int, str, int, int]:
     """Tag, VR, where the value begins, its length."""
     if implicit:
         group, number, length = _implicit(data, at)
@@ -129,7 +129,7 @@ def items(data: bytes, at: int, limit: int) -> Iterator[tuple[int, int]]:
         yield start, at
 
 
-def raws(data: bytes, spots: list[Spot], implicit: bool) -> dict[BaseTag, RawDataElement]:  # noqa: FBT001
+def raws(data: bytes, spots: list[Spot], *, implicit: bool) -> dict[BaseTag, RawDataElement]:
     """The elements for pydicom, which parses a value when somebody asks for it."""
     found = {}
     for tag, vr, _, start, end in spots:
@@ -142,11 +142,11 @@ def _text(raw: object) -> str:
     return raw.value.decode("latin-1").rstrip(" \0") if isinstance(raw, RawDataElement) and raw.value else ""
 
 
-def _are_pixels(element: Buffer, implicit: bool) -> bool:  # noqa: FBT001
+def _are_pixels(element: Buffer, *, implicit: bool) -> bool:
     """Whether this is one element of pixels (PS3.5 §8.1, §A.4), or nothing."""
     if not len(element):
         return True
-    tag, vr, at, length = _head(element, 0, {}, implicit)
+    tag, vr, at, length = _head(element, 0, {}, implicit=implicit)
     if tag not in PIXELS:
         raise Odd
     if length != UNDEFINED:

@@ -28,13 +28,12 @@ from radrelay_anonymize.domain.runs import (
     Runs,
 )
 from radrelay_anonymize.domain.words import kind_of
-from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED
+from radrelay_shared.dicom.reading import DEEPEST
+from radrelay_shared.dicom.walk import DELIMITERS, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED
 from radrelay_shared.errors import Invalid
 
 MOST_ELEMENTS = 500_000  # 25,000 frames with twenty each
 
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-DELIMITERS = 0xFFFE  # group
 MOST_HELD = 32 << 20  # bytes of a mapped file
 ODD_GROUP = 0x00010000  # private
 CREATORS = range(0x10, 0x100)  # elements (PS3.5 §7.8.1)

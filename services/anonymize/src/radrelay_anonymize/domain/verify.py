@@ -27,7 +27,8 @@ from radrelay_anonymize.domain.strict import CHARACTER_SET, Odd, Seen, Spot, ele
 from radrelay_anonymize.domain.structure import public_vr
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.words import Words
-from radrelay_shared.dicom.reading import DEEPEST, UNDEFINED, element, quietly, texts
+from radrelay_shared.dicom.reading import DEEPEST, element, quietly, texts
+from radrelay_shared.dicom.walk import UNDEFINED
 from radrelay_shared.errors import Invalid
 
 FRAGMENT, END_OF_FRAGMENTS = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0" + bytes(4)
@@ -116,7 +117,7 @@ def by_second_reader(words: Words, read: Seen, profile: Profile) -> Inspection:
     # A UID in a value is there in the bytes, too: only then it is worth while to look where.
     uids = frozenset(uid for uid in words.uids if uid.encode() in folded)
     known = replace(words, uids=uids)
-    memory = {} if uids else _memory(known, profile, read.implicit)
+    memory = {} if uids else _memory(known, profile, implicit=read.implicit)
     look = _Look(read.head, known, Option.RETAIN_SAFE_PRIVATE in profile.options, read.implicit, memory)
     found = {
         *_form(read.dataset, is_whole=read.is_whole),
@@ -129,7 +130,7 @@ def by_second_reader(words: Words, read: Seen, profile: Profile) -> Inspection:
 
 
 @functools.lru_cache(maxsize=16)
-def _memory(words: Words, profile: Profile, implicit: bool) -> Memory:  # noqa: ARG001, FBT001  the arguments are the key
+def _memory(words: Words, profile: Profile, *, implicit: bool) -> Memory:  # noqa: ARG001  the arguments are the key
     """What was found in the elements of a study: most come again in every instance."""
     return {}
 

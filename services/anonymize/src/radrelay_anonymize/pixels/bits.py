@@ -19,10 +19,8 @@ def cleared(samples: Samples, dataset: Dataset) -> Samples | None:
 
     `samples` are as stored (PS3.5 §8.1.1); the value may lie above unused low bits, too.
     """
-    stored, low = (
-        int(dataset.BitsStored),
-        int(dataset.get("HighBit", dataset.BitsStored - 1)) + 1 - int(dataset.BitsStored),
-    )
+    stored = int(dataset.BitsStored)
+    low = int(dataset.get("HighBit", stored - 1)) + 1 - stored
     unsigned = samples.view(np.dtype(f"{samples.dtype.byteorder}u{samples.dtype.itemsize}"))
     kind = unsigned.dtype.type
     whole = (1 << 8 * samples.dtype.itemsize) - 1

@@ -23,10 +23,8 @@ MOST_BYTES = 1 << 30  # of decoded pixels
 NARROW = 0.6  # a window that shows less than this of all values is looked at, too
 ALONG, ACROSS = 4, 1  # pixels around a box that are hidden with it: where a line ends the detector is less sure
 MIDDLE = 128  # of the chroma of what is black
-HALVED = (
-    2,
-    [0, 0, MIDDLE, MIDDLE],
-)  # native YBR_FULL_422: two pixels lie together, with one chroma (PS3.3 §C.7.6.3.1.2)
+# Native YBR_FULL_422: two pixels lie together, with one chroma (PS3.3 §C.7.6.3.1.2).
+HALVED = 2, [0, 0, MIDDLE, MIDDLE]
 
 
 class Box(NamedTuple):
@@ -76,9 +74,8 @@ class Film:
         self.rows, self.columns = int(dataset.Rows), int(dataset.Columns)
         self.hidden: list[Box] = []
         self.windowed: bool | None = None  # the first frame tells
-        size = (
-            self.count * self.rows * self.columns * int(dataset.get("SamplesPerPixel", 1)) * dataset.BitsAllocated // 8
-        )
+        samples = self.count * self.rows * self.columns * int(dataset.get("SamplesPerPixel", 1))
+        size = samples * dataset.BitsAllocated // 8
         if not 0 < size <= MOST_BYTES:
             raise Invalid("pixels without a size, or more of them than can be looked at")
 
@@ -204,7 +201,7 @@ class Film:
 
 
 def _bytes(frame: Frame, bits: int) -> Picture:
-    return np.ascontiguousarray(frame if bits <= 8 else frame >> (bits - 8)).astype(np.uint8)  # noqa: PLR2004
+    return np.ascontiguousarray(frame if bits <= 8 else frame >> (bits - 8)).astype(np.uint8)  # noqa: PLR2004  a byte's
 
 
 def _scaled(frame: Frame, low: float, high: float) -> Samples:

@@ -98,7 +98,7 @@ def serve(pipe: Connection) -> None:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     from radrelay_anonymize.pixels.clean import washed  # noqa: PLC0415  the engine is loaded here and nowhere else
-    from radrelay_anonymize.pixels.eyes import Eyes  # noqa: PLC0415
+    from radrelay_anonymize.pixels.eyes import Eyes  # noqa: PLC0415  as above
 
     eyes = Eyes()
     with suppress(EOFError, BrokenPipeError):

@@ -10,13 +10,12 @@ from typing import IO, Any, NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from radrelay_shared.dicom.reading import DEEPEST, PREAMBLE, UNDEFINED
+from radrelay_shared.dicom.reading import DEEPEST, PREAMBLE
+from radrelay_shared.dicom.walk import ITEM, ITEM_END, LONG_VRS, SEQUENCE_END, UNDEFINED
 from radrelay_shared.errors import Invalid
 
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 META_GROUP, PIXEL_DATA = 0x0002, 0x7FE00010
 SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # 2 reserved bytes, 4 of length
 EXPLICIT, LENGTH = Struct("<HH2sH"), Struct("<I")
 
 
@@ -65,7 +64,7 @@ class Scan:
             return Head(tag, sequence, self._read(LENGTH, at + 4)[0], at + 8)
         if vr in SHORT:
             return Head(tag, False, length, at + 8)
-        if vr not in LONG or length:
+        if vr not in LONG_VRS or length:
             raise odd()
         return Head(tag, vr == b"SQ", self._read(LENGTH, at + 8)[0], at + 12)
 

@@ -47,7 +47,7 @@ def read_contracts(text: str) -> tuple[Contract, ...]:
 def read_rows(kind: type[Row], text: str, name: str) -> tuple[Row, ...]:
     """The rows of a YAML list, in their order; raises `Invalid` (with the places) for anything else."""
     try:
-        return TypeAdapter(tuple[kind, ...]).validate_python(yaml.safe_load(text) or ())  # type: ignore[valid-type]
+        return TypeAdapter(tuple[kind, ...]).validate_python(yaml.safe_load(text) or ())  # type: ignore[valid-type]  # it is one, at run time
     except ValueError as error:  # pydantic's ValidationError is one
         raise Invalid(f"the {name} is not valid: {error}") from error
     except yaml.YAMLError as error:
