@@ -16,14 +16,11 @@ from radrelay_shared.aggregate import Decision
 from radrelay_shared.events import StudyAnonymized
 from radrelay_shared.packs import (
     Manifest,
-    PackedSeries,
     PackPart,
     manifest_key,
-    metadata_key,
     pack_key,
     write_manifest,
-    write_metadata,
-    write_pack,
+    write_series,
 )
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import deliver
@@ -91,14 +88,9 @@ async def store_ct(runtime: Runtime, ct: Ct) -> None:
             meta = image.file_meta
             yield PackPart(image.SOPInstanceUID, image.SOPClassUID, meta.TransferSyntaxUID, encoded(image))
 
-    described, key = metadata_key(ct.key, 1, 1), manifest_key(ct.key, 1)
-    instances = tuple(await write_pack(blobs, ct.pack, parts()))
-    await write_metadata(blobs, described, metadata)
-    names = {"series_instance_uid": ct.series, "modality": "CT", "pack": ct.pack, "metadata": described}
-    manifest = Manifest(
-        study=ct.key, batch=1, study_instance_uid=ct.study, series=(PackedSeries(**names, instances=instances),)
-    )
-    await write_manifest(blobs, key, manifest)
+    key, series = manifest_key(ct.key, 1), await write_series(blobs, ct.key, 1, 1, parts(), metadata)
+    assert series is not None
+    await write_manifest(blobs, key, Manifest(study=ct.key, batch=1, study_instance_uid=ct.study, series=(series,)))
     facts = {"site": "clinic-a", "study": ct.key, "jurisdiction": "US-MT", "batch": 1, "manifest": key}
     when = {"received_at": TODAY, "completed_at": TODAY, "study_instance_uid": ct.study, "instances": ct.slices}
     await deliver(runtime, StudyAnonymized(**facts, **when, modalities=("CT",)))

@@ -17,14 +17,10 @@ from pydicom.dataset import Dataset
 from radrelay_shared.events import Event, StudyAnonymized, StudyAssigned
 from radrelay_shared.packs import (
     Manifest,
-    PackedSeries,
     PackPart,
     manifest_key,
-    metadata_key,
-    pack_key,
     write_manifest,
-    write_metadata,
-    write_pack,
+    write_series,
 )
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, deliver, running
@@ -98,20 +94,11 @@ async def write_batch(
 ) -> StudyAnonymized:
     """Write the images' packs, metadata and manifest; returns the event that announces them."""
     blobs, packed = runtime.context.blobs, []
-    for number, (uid, group) in enumerate(groupby(images, key=lambda each: str(each.SeriesInstanceUID)), 1):
-        series, keys = list(group), (pack_key(study, batch, number), metadata_key(study, batch, number))
-        instances = await write_pack(blobs, keys[0], parts(series))
-        described_by = await write_metadata(blobs, keys[1], [described(each) for each in series])
-        packed.append(
-            PackedSeries(
-                series_instance_uid=uid,
-                modality=series[0].Modality,
-                pack=keys[0],
-                metadata=keys[1],
-                metadata_sha256=described_by,
-                instances=tuple(instances),
-            )
-        )
+    for number, (_, group) in enumerate(groupby(images, key=lambda each: str(each.SeriesInstanceUID)), 1):
+        series = list(group)
+        written = await write_series(blobs, study, batch, number, parts(series), [described(each) for each in series])
+        assert written is not None
+        packed.append(written)
     uid = str(images[0].StudyInstanceUID)
     key = manifest_key(study, batch)
     manifest = Manifest(study=study, batch=batch, study_instance_uid=uid, series=tuple(packed))

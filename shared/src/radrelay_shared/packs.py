@@ -30,6 +30,7 @@ from radrelay_shared.ports import Blobs
 _HASH_IN_PLACE = 64 << 10  # bytes hashed sooner than a thread is reached
 
 Count = Annotated[int, Field(ge=0)]
+SERIES_INSTANCE_UID, MODALITY, OTHER = "0020000E", "00080060", "OT"  # in DICOM JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,38 @@ async def write_metadata(blobs: Blobs, key: str, elements: Sequence[dict[str, An
     text = await asyncio.to_thread(_compressed, elements)
     await blobs.put(key, text)
     return hashlib.sha256(text).hexdigest()
+
+
+async def write_series(
+    blobs: Blobs,
+    study: str,
+    batch: int,
+    number: int,
+    parts: AsyncIterator[PackPart],
+    elements: Sequence[dict[str, Any]],
+) -> PackedSeries | None:
+    """Store a series' pack and metadata; None, and nothing is stored, if there is no instance.
+
+    `elements` is the DICOM JSON of the parts, and may grow while they pass.
+    """
+    pack, metadata = pack_key(study, batch, number), metadata_key(study, batch, number)
+    instances = await write_pack(blobs, pack, parts)
+    if not instances:
+        await blobs.delete(pack)
+        return None
+    return PackedSeries(
+        series_instance_uid=_said(elements[0], SERIES_INSTANCE_UID),
+        modality=_said(elements[0], MODALITY) or OTHER,
+        pack=pack,
+        metadata=metadata,
+        metadata_sha256=await write_metadata(blobs, metadata, elements),
+        instances=tuple(instances),
+    )
+
+
+def _said(element: dict[str, Any], tag: str) -> str:
+    """An attribute's first value; empty if it has none."""
+    return str((element.get(tag, {}).get("Value") or [""])[0] or "")
 
 
 async def read_metadata(blobs: Blobs, key: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Quarantined, Words
@@ -24,13 +25,10 @@ from radrelay_shared.packs import (
     PackedSeries,
     PackPart,
     manifest_key,
-    metadata_key,
-    pack_key,
     pour_instance,
     read_instance,
     write_manifest,
-    write_metadata,
-    write_pack,
+    write_series,
 )
 
 log = logging.getLogger("radrelay.anonymize")
@@ -48,7 +46,6 @@ class Work:
     identity: Identity
     words: Words
     profile: Profile
-    facts: list[Facts] = field(default_factory=list)  # of the series under way
     study_instance_uid: str = ""
     modalities: set[str] = field(default_factory=set)
     body_parts: set[str] = field(default_factory=set)
@@ -81,35 +78,26 @@ class Work:
 
     async def _series(self, original: PackedSeries, number: int) -> PackedSeries | None:
         """One series' pack and metadata; None if nothing of it may leave."""
-        study, batch, blobs = self.event.study, self.event.batch, self.context.blobs
-        self.facts = []
-        pack, metadata = pack_key(study, batch, number), metadata_key(study, batch, number)
-        instances = await write_pack(blobs, pack, self._parts(original, number))
-        if not instances:
-            await blobs.delete(pack)
-            return None
-        described = await write_metadata(blobs, metadata, [each.metadata for each in self.facts])
-        first = self.facts[0]
-        self.study_instance_uid = first.study_instance_uid
-        self.modalities.update(each.modality for each in self.facts)
-        self.body_parts.update(each.body_part for each in self.facts if each.body_part)
-        return PackedSeries(
-            series_instance_uid=first.series_instance_uid,
-            modality=first.modality,
-            pack=pack,
-            metadata=metadata,
-            metadata_sha256=described,
-            instances=tuple(instances),
-        )
+        described: list[dict[str, Any]] = []
+        parts = self._parts(original, number, described)
+        return await write_series(self.context.blobs, self.event.study, self.event.batch, number, parts, described)
 
-    async def _parts(self, original: PackedSeries, number: int) -> AsyncIterator[PackPart]:
+    async def _parts(
+        self, original: PackedSeries, number: int, described: list[dict[str, Any]]
+    ) -> AsyncIterator[PackPart]:
         for place, instance in enumerate(original.instances, 1):
             outcome = await self._copy(original, instance)
             if isinstance(outcome, Quarantined):
                 self.held.append(Held(series=number, place=place, reasons=outcome.reasons))
             else:
-                self.facts.append(outcome.facts)
+                described.append(outcome.facts.metadata)
+                self._note(outcome.facts)
                 yield outcome.part
+
+    def _note(self, facts: Facts) -> None:
+        self.study_instance_uid = facts.study_instance_uid
+        self.modalities.add(facts.modality)
+        self.body_parts.update([facts.body_part] if facts.body_part else [])
 
     async def _copy(self, series: PackedSeries, instance: PackedInstance) -> Copy | Quarantined:
         async with self.context.room(self.event.priority):

@@ -21,14 +21,10 @@ from typing import IO
 from radrelay_shared.errors import NotFound, RadRelayError
 from radrelay_shared.packs import (
     Manifest,
-    PackedSeries,
     PackPart,
     manifest_key,
-    metadata_key,
-    pack_key,
     write_manifest,
-    write_metadata,
-    write_pack,
+    write_series,
 )
 from radrelay_shared.ports import Range
 from radrelay_shared.security import Principal
@@ -64,11 +60,13 @@ async def written(study: Study, taken: Sequence[Derived], caller: Principal, con
     number = batch_number(taken)
     by_series = sorted(taken, key=lambda each: each.received.series_instance_uid)
     groups = [list(group) for _, group in groupby(by_series, key=lambda each: each.received.series_instance_uid)]
-    packed = [await _packed(study.study, number, place, group, context) for place, group in enumerate(groups, 1)]
+    made = [
+        await write_series(context.blobs, study.study, number, place, _parts(group), [each.metadata for each in group])
+        for place, group in enumerate(groups, 1)
+    ]
+    packed = tuple(each for each in made if each is not None)
     key = manifest_key(study.study, number)
-    manifest = Manifest(
-        study=study.study, batch=number, study_instance_uid=study.study_instance_uid, series=tuple(packed)
-    )
+    manifest = Manifest(study=study.study, batch=number, study_instance_uid=study.study_instance_uid, series=packed)
     batch = StudyBatch(
         batch=number,
         manifest=key,
@@ -83,22 +81,6 @@ def batch_number(taken: Sequence[Derived]) -> int:
     """Above all that anonymize will ever count to; 40 bits of what the batch consists of."""
     told = sorted(f"{each.received.sop_instance_uid} {each.received.sha256}" for each in taken)
     return DERIVED + int(hashlib.sha256("\n".join(told).encode()).hexdigest()[:10], 16)
-
-
-async def _packed(
-    study: str, number: int, place: int, taken: Sequence[Derived], context: StorageContext
-) -> PackedSeries:
-    pack, metadata = pack_key(study, number, place), metadata_key(study, number, place)
-    instances = await write_pack(context.blobs, pack, _parts(taken))
-    sha256 = await write_metadata(context.blobs, metadata, [each.metadata for each in taken])
-    return PackedSeries(
-        series_instance_uid=taken[0].received.series_instance_uid,
-        modality=taken[0].modality,
-        pack=pack,
-        metadata=metadata,
-        metadata_sha256=sha256,
-        instances=tuple(instances),
-    )
 
 
 async def _parts(taken: Sequence[Derived]) -> AsyncIterator[PackPart]:
