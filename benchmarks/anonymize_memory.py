@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import io
 import json
-import re
 import resource
 import struct
 import subprocess
@@ -25,6 +24,7 @@ from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage
 
+from benchmarks.yardsticks import peak_kib
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.main import SERVICE
 from radrelay_shared.events import StudyAnonymized, StudyReceived
@@ -149,12 +149,7 @@ async def _served(cine: Cine, place: Path) -> int:
         check = Check(cine, copy.length)
         await pour_instance(blobs, series, copy, check.take)
         check.hold()
-        return _peak()
-
-
-def _peak() -> int:
-    """In KiB; rusage would count what the process that started this one took, too (getrusage(2))."""
-    return int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])
+        return peak_kib()  # rusage would count what the process that started this one took, too (getrusage(2))
 
 
 async def _sealed(originals: Blobs, cine: Cine) -> StudyReceived:

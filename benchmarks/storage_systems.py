@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import io
 import json
-import re
 import shutil
 import sys
 import zipfile
@@ -20,6 +19,7 @@ from typing import Any
 
 from benchmarks.orthanc import BENCH, COMMAND, ENVIRONMENT, PLUGIN
 from benchmarks.storage_input import CT_300, CT_1000, Ct, encoded, one_small_file, one_study, put, store_ct
+from benchmarks.yardsticks import peak_kib
 from radrelay_shared.adapters.s3 import S3Blobs
 from radrelay_shared.security import Role
 from radrelay_shared.testing import api_keys_file, embedded, running
@@ -60,8 +60,7 @@ class Server:
 
     def peak_mb(self) -> float:
         assert self.process.process is not None
-        status = Path(f"/proc/{self.process.process.pid}/status").read_text()
-        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
+        return peak_kib(self.process.process.pid) / 1024
 
     def forget(self, ct: Ct) -> None:
         """Make the series' metadata new to it, as it is when a study is opened for the first time."""

@@ -1,9 +1,10 @@
-"""What the machine can do without RadRelay, measured in the same run: confirmed publishes, and fsyncs."""
+"""What the machine can do without RadRelay, measured in the same run: confirmed publishes, fsyncs; and memory."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from pathlib import Path
 
@@ -41,3 +42,8 @@ def fsyncs_per_second(folder: Path) -> float:
             file.flush()
             os.fsync(file.fileno())
         return FSYNCS / (time.monotonic() - started)
+
+
+def peak_kib(process: int | str = "self") -> int:
+    """The most resident memory that a process ever held (VmHWM of proc(5))."""
+    return int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[0])

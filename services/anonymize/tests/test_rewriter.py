@@ -47,9 +47,8 @@ from radrelay_anonymize.domain.rewriter import Rewritten, rewritten, words_in
 from radrelay_anonymize.domain.rules import KEPT_BINARY, WRITTEN, is_enumerated
 from radrelay_shared.dicom.reading import quietly
 from radrelay_shared.errors import Invalid
+from real_files import FILES, PYDICOM, is_part10
 
-PYDICOM = Path(pydicom.data.__file__).parent
-FILES = [path for folder in ("test_files", "charset_files") for path in sorted((PYDICOM / folder).rglob("*"))]
 CT = PYDICOM / "test_files/CT_small.dcm"
 CONTEXT = Context(secret=b"tenant secret of these tests", pseudonym="RR-ABCDEFGHIJ", date_shift=-70, words=Words())
 
@@ -63,10 +62,6 @@ FOR_PYDICOM = {
     "meta_missing_tsyntax.dcm", "no_meta_group_length.dcm", "rtdose_expb.dcm", "rtdose_expb_1frame.dcm",
 }  # fmt: skip
 FOR_NOBODY = {"MR_truncated.dcm", "rtplan_truncated.dcm", "DICOMDIR-nooffset"}
-
-
-def is_part10(path: Path) -> bool:
-    return path.is_file() and path.read_bytes()[128:132] == b"DICM"
 
 
 def by_rewriter(data: bytes, context: Context = CONTEXT) -> bytes | tuple[str, ...]:

@@ -64,9 +64,9 @@ async def reading(
 ) -> Reading:
     """The model, and the radiologists who reported the study."""
     runtime, _ = storage
-    slices = [image("CT_small.dcm", 1, number=number, **PATIENT) for number in (1, 2)]
-    for number, each in enumerate(slices):
-        each.ImagePositionPatient = [0, 0, number]
+    slices = [
+        image("CT_small.dcm", 1, number=number, ImagePositionPatient=[0, 0, number - 1], **PATIENT) for number in (1, 2)
+    ]
     await deliver(runtime, await pack(runtime, slices))
     await assign(runtime, "key:test", kind=ModelAsked)
     for who in ("key:test", "key:dr-silva"):

@@ -53,9 +53,9 @@ async def archive(
 ) -> AsyncIterator[Archive]:
     """Two slices of a CT, and a cine loop in JPEG, are in storage; Orthanc is empty."""
     runtime, _ = storage
-    slices = [image("CT_small.dcm", 1, number=number, **CT) for number in (1, 2)]
-    for number, each in enumerate(slices):
-        each.ImagePositionPatient = [0, 0, number]
+    slices = [
+        image("CT_small.dcm", 1, number=number, ImagePositionPatient=[0, 0, number - 1], **CT) for number in (1, 2)
+    ]
     cine = image("examples_ybr_color.dcm", 1, series=2, **CT)
     await deliver(runtime, await pack(runtime, [*slices, cine]))
     await assign(runtime, "key:finder", kind=ModelAsked)
