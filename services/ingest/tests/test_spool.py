@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydicom.data import get_testdata_file
@@ -222,6 +223,29 @@ def test_spare_segments_are_prepared_and_used_first(spool: Spool) -> None:
     assert [path.stat().st_size for path in spool.segments.spare.iterdir()] == [SEGMENT] * 2
     keep(spool, ct())
     assert files(spool.segments.spare) == 1
+
+
+def test_an_instance_that_comes_while_a_spare_segment_is_written_through_is_not_written_over(spool: Spool) -> None:
+    class AskedMeanwhile(threading.Event):
+        def is_set(self) -> bool:
+            if not spool.waiting():
+                keep(spool, ct())
+            return False
+
+    spool.segments.closing = AskedMeanwhile()
+    spool.segments.prepare_spare()
+    spool.claim("st-a")
+    assert contents(spool) == [ct()]
+    assert [path.stat().st_size for path in spool.segments.spare.iterdir()] == [SEGMENT]
+
+
+def test_a_spare_segment_that_broke_off_is_not_used(spool: Spool) -> None:
+    spool.segments.closing.set()
+    spool.segments.prepare_spare()
+    (spool.segments.raw / uuid4().hex).write_bytes(b"RadRelay")
+    spool.close()
+    spool.open()
+    assert files(spool.segments.spare) == files(spool.segments.raw) == 0
 
 
 def test_a_second_process_may_not_work_on_the_same_spool(spool: Spool) -> None:

@@ -2,6 +2,7 @@
 
     segments/<32 hex digits>    at multiples of 4 KiB: a header of 128 bytes, then the instance
     spare/<32 hex digits>       written through once and not needed now; under a new name it is a segment again
+    raw/<32 hex digits>         one that is still written through; nobody takes it
 
 An instance's header is written last and brought to stable storage together with the instance, by one fdatasync: no
 file appears, grows or is renamed then, for its blocks were there before. A header holds its segment's name, which is
@@ -157,7 +158,8 @@ class Segments:
     """All segments of a spool: a segment with room for whoever writes, and those without an instance used again."""
 
     def __init__(self, folder: Path, size: int, spares: int) -> None:
-        self.folder, self.spare, self.size, self.spares = folder / "segments", folder / "spare", size, spares
+        self.folder, self.spare, self.raw = folder / "segments", folder / "spare", folder / "raw"
+        self.size, self.spares = size, spares
         self.changing = threading.Lock()
         self.idle: dict[Path, Segment] = {}  # they have room
         self.busy: set[Path] = set()  # somebody writes there
@@ -166,8 +168,10 @@ class Segments:
 
     def open(self, needed: Callable[[Spooled], bool]) -> None:
         """Ask of every instance that lies here whether it is needed."""
-        for each in (self.folder, self.spare):
+        for each in (self.folder, self.spare, self.raw):
             each.mkdir(parents=True, exist_ok=True)
+        for broken_off in self.raw.iterdir():
+            broken_off.unlink()
         self.busy, self.holding = set(), Counter()
         self.closing.clear()
         for path in list(self.folder.iterdir()):
@@ -210,12 +214,18 @@ class Segments:
         return not self.closing.is_set() and len(list(self.spare.iterdir())) < self.spares
 
     def prepare_spare(self) -> None:
-        """Write one through; stops where it is when the spool is closed."""
-        with (self.spare / uuid4().hex).open("wb") as file:
-            while file.tell() < self.size and not self.closing.is_set():
-                file.write(bytes(min(PIECE, self.size - file.tell())))
-            file.flush()
-            os.fsync(file.fileno())
+        """Write one through, and only then let it be taken; leaves nothing if the spool is closed meanwhile."""
+        path = self.raw / uuid4().hex
+        try:
+            with path.open("wb") as file:
+                while file.tell() < self.size and not self.closing.is_set():
+                    file.write(bytes(min(PIECE, self.size - file.tell())))
+                file.flush()
+                os.fsync(file.fileno())
+            if not self.closing.is_set():
+                path.rename(self.spare / path.name)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _next(self) -> Segment:
         path = self.folder / uuid4().hex

@@ -2,7 +2,7 @@
 
     open/<study>          what was known when the batch's first instance came
     sealing/<study>       the same of a batch that was found whole, moved here in one step
-    segments/, spare/     the instances, each with the mark of its batch: see `segments.py`
+    segments/, spare/, … the instances, each with the mark of its batch: see `segments.py`
     uploads/              see `uploads/shelf.py`
 
 An instance is acknowledged once it is in a segment, and kept as long as its batch lies in one of the folders above.

@@ -55,7 +55,7 @@ async def on_study_anonymized(envelope: Envelope[StudyAnonymized], context: Stor
 async def on_study_assigned(envelope: Envelope[StudyAssigned], context: StorageContext) -> None:
     """Let the radiologist see the study, and fetch its packs before they open it."""
     await follow(envelope, context)
-    context.prefetch.expect(await every_series(envelope.data.study, context))
+    await context.prefetch.expect(await every_series(envelope.data.study, context))
 
 
 def with_priors(decision: Decision[Study] | None, others: Sequence[Study]) -> Decision[Study] | None:

@@ -23,7 +23,7 @@ class Prefetch:
         self.shelf = shelf
         self.wanted: asyncio.Queue[Series] = asyncio.Queue(SERIES_AHEAD)
 
-    def expect(self, found: Iterable[Series]) -> None:
+    async def expect(self, found: Iterable[Series]) -> None:
         """Have these series fetched, if there is room for them in the queue."""
         with suppress(asyncio.QueueFull):
             for each in found:

@@ -10,6 +10,7 @@ from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
 
 from radrelay_storage.access import NOTED, Ctx, Uid, VisibleSeries, VisibleStudy, every_series
 from radrelay_storage.caching import etag, exact, held, validators
@@ -116,13 +117,13 @@ async def instance_parts(
 @router.get("/metadata")
 async def study_metadata(request: Request, study: VisibleStudy, context: Ctx) -> Response:
     """The metadata of every instance of a study."""
-    return await metadata(await every_series(study.study, context), request, context)
+    return await opening(await every_series(study.study, context), request, context)
 
 
 @router.get(SERIES + "/metadata")
 async def series_metadata(request: Request, series: VisibleSeries, context: Ctx) -> Response:
     """The metadata of every instance of a series."""
-    return await metadata([series], request, context)
+    return await opening([series], request, context)
 
 
 @router.get(INSTANCE + "/metadata")
@@ -138,9 +139,15 @@ async def instance_metadata(request: Request, instance: VisibleInstance, context
     return Response(b"[%b]" % text, media_type=media_type, headers=validators(tag))
 
 
+async def opening(found: Sequence[Series], request: Request, context: StorageContext) -> Response:
+    """The metadata, which whoever opens a study asks for first; once it is sent, the packs are fetched."""
+    response = await metadata(found, request, context)
+    response.background = BackgroundTask(context.prefetch.expect, found)
+    return response
+
+
 async def metadata(found: Sequence[Series], request: Request, context: StorageContext) -> Response:
     """As stored, compressed, if the client takes it and it is one object; else put together as it goes."""
-    context.prefetch.expect(found)  # whoever opens a study asks for its metadata first
     media_type = described_type(request.headers.get("accept"))
     keys = [batch.metadata for each in found for batch in each.batches]
     tag = etag("metadata", keys, media_type)
