@@ -17,7 +17,7 @@ from radrelay_storage.main import SERVICE
 from radrelay_storage.scrub import CURSOR, Progress, scrub_next
 
 PACK = "st-2/000001/0001.pack"
-FAST: dict[str, Any] = {"scrub_bytes_per_second": 1 << 40, "lifecycle_seconds": 3600}
+FAST: dict[str, Any] = {"scrub_bytes_per_second": 1 << 40, "scrub_rest_seconds": 0, "lifecycle_seconds": 3600}
 
 
 def context(runtime: Runtime) -> StorageContext:

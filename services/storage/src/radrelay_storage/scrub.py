@@ -22,7 +22,6 @@ from radrelay_storage.domain import DERIVED
 log = logging.getLogger("radrelay.storage")
 
 CURSOR = "cursor"
-REST_SECONDS = 60.0  # after a round, and after an error
 SELF = "storage"
 
 
@@ -54,17 +53,21 @@ def damage_id(study: str, batch: int) -> str:
 
 
 async def scrub(context: StorageContext) -> None:
-    """Round after round until cancelled; at 0 bytes a second, never."""
+    """Round after round until cancelled, a rest before each and after an error; at 0 bytes a second, never.
+
+    The first rest is for readers: a store that has just begun to read a pack for nobody keeps them waiting.
+    """
     if not context.settings.scrub_bytes_per_second:
         await asyncio.Event().wait()
+    going_on = False
     while True:
+        if not going_on:
+            await asyncio.sleep(context.settings.scrub_rest_seconds)
         try:
             going_on = await scrub_next(context)
         except RadRelayError as error:
             log.warning("the scrubber goes on later: %s", error.detail)
             going_on = False
-        if not going_on:
-            await asyncio.sleep(REST_SECONDS)
 
 
 async def scrub_next(context: StorageContext) -> bool:

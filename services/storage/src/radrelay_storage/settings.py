@@ -24,6 +24,7 @@ class StorageSettings(ServiceSettings):
     custody_key: SecretStr | None = None  # signs checkpoints over the ledger; without it there are none
     custody_checkpoint_seconds: float = Field(300, gt=0)  # between checkpoints, when there is something to sign
     scrub_bytes_per_second: int = Field(2 << 20, ge=0)  # read again in the background; 0: nothing
+    scrub_rest_seconds: float = Field(60, ge=0)  # before each round
     retention_file: Path | None = None  # YAML rows of how long studies are kept, in the place of the built-in ones
     lifecycle_seconds: float = Field(60, gt=0)  # how often purges that were broken off are gone on with
     claim_seconds: float = Field(2, ge=0)  # that a radiologist's request waits for the news of their claim
