@@ -137,3 +137,26 @@ def test_the_meaning_of_a_code_keeps_its_common_words_and_loses_names() -> None:
 
 def test_a_short_russian_name_does_not_go_from_within_other_words() -> None:
     assert Words.of(names=["Rak=Рак^Иван"]).clean("характер опухоли, у Рака") == "характер опухоли, у [removed]"  # noqa: RUF001  Cyrillic
+
+
+@pytest.mark.parametrize(
+    ("place", "before", "after"),
+    [
+        ("Fracture Clinic", "acute fracture, seen in fracture clinic", "acute fracture, seen in fracture clinic"),
+        ("Acute Care Hospital", "acute on chronic; acute care hospital", "acute on chronic; [removed]"),
+        ("Prairie Critical Access Hospital", "critical stenosis; Prairie", "critical stenosis; [removed]"),
+        ("Sagebrush Family Clinic", "family history; SAGEBRUSH protocol", "family history; [removed] protocol"),
+        ("Open MRI of Bozeman", "MRI: open physes. Bozeman", "MRI: open physes. [removed]"),
+        ("St. Agnes Emergency Department", "emergency department, Agnes", "emergency department, [removed]"),
+        ("Primary Care Associates", "primary tumour", "primary tumour"),
+        ("Emergency Department", "Brought to the emergency department", "Brought to the emergency department"),
+        ("Cardiology", "Cardiology was informed", "Cardiology was informed"),
+        ("Cancer Treatment Centers", "Centers of necrosis", "Centers of necrosis"),
+        ("12 Main Street", "main bronchus; 12 MAIN STREET", "main bronchus; [removed]"),
+        ("Rawlins, WY 82301", "from Rawlins 82301", "from [removed] [removed]"),
+        ("Valley View Medical Center", "a lateral view, Valley protocol", "a lateral view, [removed] protocol"),
+        ("Gemeinschaftspraxis Vogelsang", "Vogelsang, gute Praxis", "[removed], gute Praxis"),
+    ],
+)
+def test_of_a_clinic_the_telling_words_go_and_the_others_stay(place: str, before: str, after: str) -> None:
+    assert Words.of(places=[place]).clean(before) == after

@@ -15,6 +15,7 @@ from radrelay_ingest.hl7.errors import Rejected, Unacceptable
 from radrelay_ingest.hl7.priorities import meaning
 from radrelay_ingest.hl7.reading import merges_in, orders_in, patient_of
 from radrelay_shared.events import Priority
+from radrelay_shared.named import Named
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -42,6 +43,11 @@ def test_a_head_ct_ordered_with_orm() -> None:
             referring_physician="SMITH^JOHN^^DR",
             patient=Patient(
                 ids=(Identifier(value="123456", issuer="HOSP_A"),), name="DOE^JANE^Q", birth_date="19800101", sex="F"
+            ),
+            besides=Named(
+                people=("DOE^JANE^Q", "SMITH^JOHN^^DR"),
+                numbers=("9988", "123456", "PL100", "FL100"),
+                dates=("19800101",),
             ),
         )
     ]

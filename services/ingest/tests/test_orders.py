@@ -14,6 +14,7 @@ from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.vocabulary import modality
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
+from radrelay_shared.named import Named
 
 ACCESSION = {
     "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]},
@@ -61,6 +62,7 @@ def test_stat_head_ct_with_its_patient_contained() -> None:
         codes=("30799-1",),
         description="CT head",
         patient=Patient(ids=(JANE_S_ID,), name="DOE^JANE^Q", birth_date="19800101", sex="F"),
+        besides=Named(people=("DOE^JANE^Q",), numbers=("PL100", "ACC123", "123456"), dates=("19800101",)),
     )
 
 

@@ -44,11 +44,12 @@ async def test_a_purged_study_s_originals_are_deleted_and_what_comes_later_is_a_
         await deliver(door.runtime, purged)
         await deliver(door.runtime, purged)
         [erased, again] = await door.told(StudyErased, 2)
-        assert (erased.what, erased.objects, again.objects) == ("originals", 2, 0)
+        assert (erased.what, erased.objects, again.objects) == ("originals", 3, 0)
         assert await keys(door) == []
         await send(door, ct_slice(1))
         [updated] = await door.told(StudyUpdated)
         assert (updated.batch, updated.instances) == (2, 1)
+        assert updated.words in await keys(door)
         await deliver(door.runtime, purged)
         assert await keys(door) == [f"{received.study}/000002/0001.pack", f"{received.study}/000002/manifest.json"]
 
@@ -70,4 +71,4 @@ async def test_locked_originals_outlast_a_purge_that_comes_too_early(open_door: 
         )
         [letter] = await door.runtime.bus.dead_letters("ingest")
         assert "is retained until" in letter.reason
-        assert len(await keys(door)) == 2
+        assert len(await keys(door)) == 3

@@ -18,6 +18,7 @@ from radrelay_ingest.domain.studies import Arrival, Conflict, Harvest, Study
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import Priority, StudyQuarantined, StudyReceived, StudyUpdated
 
+WORDS = "identities/st-a/words-1.json"
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BOZEMAN = Site(name="Bozeman Clinic", jurisdiction="US-MT", ae_titles=("BOZEMAN",), quiet_seconds=20)
 ARRIVAL = Arrival(
@@ -47,7 +48,7 @@ def order(priority: Priority = Priority.STAT, patient: str = "123456", name: str
 
 
 def test_first_batch_of_a_ct_is_received_with_its_order_s_priority() -> None:
-    sealed = seal(None, ARRIVAL, CT_300, order())
+    sealed = seal(None, ARRIVAL, CT_300, order(), WORDS)
     assert sealed is not None
     assert list(sealed.events) == [
         StudyReceived(
@@ -65,31 +66,32 @@ def test_first_batch_of_a_ct_is_received_with_its_order_s_priority() -> None:
             size=158_000_000,
             modalities=("CT",),
             basis="quiet-period",
+            words=WORDS,
         )
     ]
 
 
 def sealed_ct() -> Study:
-    sealed = seal(None, ARRIVAL, CT_300, None)
+    sealed = seal(None, ARRIVAL, CT_300, None, WORDS)
     assert sealed is not None
     return sealed.state
 
 
 def test_late_instances_are_an_update_and_never_lost() -> None:
     late = replace(CT_300, batch=2, instances=2, manifest="st-a/0002/manifest.json")
-    sealed = seal(sealed_ct(), ARRIVAL.model_copy(update={"id": "a2"}), late, None)
+    sealed = seal(sealed_ct(), ARRIVAL.model_copy(update={"id": "a2"}), late, None, WORDS)
     assert sealed is not None
     assert [(type(event), event.model_dump()["batch"]) for event in sealed.events] == [(StudyUpdated, 2)]
     assert [batch.instances for batch in sealed.state.batches] == [300, 2]
 
 
 def test_the_same_arrival_is_sealed_once_however_often_a_crash_repeats_it() -> None:
-    assert seal(sealed_ct(), ARRIVAL, CT_300, None) is None
+    assert seal(sealed_ct(), ARRIVAL, CT_300, None, WORDS) is None
 
 
 def test_a_whole_study_sent_again_unchanged_says_nothing() -> None:
     again = replace(CT_300, batch=2, instances=0)
-    sealed = seal(sealed_ct(), ARRIVAL.model_copy(update={"id": "a2"}), again, None)
+    sealed = seal(sealed_ct(), ARRIVAL.model_copy(update={"id": "a2"}), again, None, WORDS)
     assert sealed is not None
     assert list(sealed.events) == []
     assert len(sealed.state.batches) == 1
@@ -100,7 +102,7 @@ def test_same_sop_uid_with_other_bytes_is_kept_aside_and_flagged() -> None:
         Conflict(sop_instance_uid=f"1.2.{each}", first="f", other="o", kept_as=f"conflicts/{each}", arrived_at=NOON)
         for each in range(3)
     )
-    sealed = seal(None, ARRIVAL, replace(CT_300, conflicts=conflicts), None)
+    sealed = seal(None, ARRIVAL, replace(CT_300, conflicts=conflicts), None, WORDS)
     assert sealed is not None
     kinds = [type(event) for event in sealed.events]
     assert kinds == [StudyReceived, StudyQuarantined]
@@ -110,7 +112,7 @@ def test_same_sop_uid_with_other_bytes_is_kept_aside_and_flagged() -> None:
 
 
 def test_images_of_another_patient_than_the_order_s_are_held_back_and_the_clinic_hears_of_it() -> None:
-    sealed = seal(None, ARRIVAL, CT_300, order(patient="999", name="ROE^RICHARD"))
+    sealed = seal(None, ARRIVAL, CT_300, order(patient="999", name="ROE^RICHARD"), WORDS)
     assert sealed is not None
     [quarantined] = sealed.events
     assert isinstance(quarantined, StudyQuarantined)
@@ -119,10 +121,10 @@ def test_images_of_another_patient_than_the_order_s_are_held_back_and_the_clinic
 
 
 def test_late_order_gives_the_study_its_priority_once() -> None:
-    answered = answer(sealed_ct(), order())
+    answered = answer(sealed_ct(), order(), WORDS)
     assert answered is not None
     assert (answered.state.order, answered.state.priority) == ("or-a1", Priority.STAT)
-    assert answer(answered.state, order()) is None
+    assert answer(answered.state, order(), WORDS) is None
 
 
 def test_an_ae_title_names_one_site() -> None:

@@ -86,6 +86,7 @@ class StudyReceived(StudyFacts):
     confidence: str = "moderate"  # "certain", "high", "moderate", or "low" if something is known to be missing
     expected: int | None = None  # instances, where somebody said how many there are
     missing: int = 0  # of those expected
+    words: Key = ""  # blob key among the originals: whom orders and clinic name, so that no text of the copies does
 
 
 class StudyUpdated(StudyReceived):

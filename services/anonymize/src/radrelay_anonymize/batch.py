@@ -11,6 +11,7 @@ from typing import Any
 
 from radrelay_anonymize.context import AnonymizeContext
 from radrelay_anonymize.domain import Quarantined, Words
+from radrelay_anonymize.domain.around import words_around
 from radrelay_anonymize.domain.cases import Batch, Held
 from radrelay_anonymize.domain.identity import Identity
 from radrelay_anonymize.domain.pieces import LARGE, Data
@@ -19,6 +20,7 @@ from radrelay_anonymize.files import spooled
 from radrelay_anonymize.instance import Copy, Facts, engine_context, made_copy, who
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import StudyReceived
+from radrelay_shared.named import Named, read_named
 from radrelay_shared.packs import (
     Manifest,
     PackedInstance,
@@ -126,11 +128,12 @@ async def original_of(context: AnonymizeContext, series: PackedSeries, instance:
 async def identify(
     context: AnonymizeContext, event: StudyReceived, originals: Manifest, profile: Profile
 ) -> tuple[Identity, Words] | None:
-    """The batch's patient, from its first readable instance, and words of identity from every series.
+    """The batch's patient, from its first readable instance, and words of identity from every series, order and clinic.
 
-    None if nothing at all can be read.
+    None if nothing at all can be read. Raises as `read_named`: without what orders and clinic say no copy is made.
     """
-    identity, words = None, Words()
+    named = await read_named(context.originals, event.study, event.words) if event.words else Named()
+    identity, words = None, words_around(named, profile)
     for series in originals.series:
         for instance in series.instances:
             async with context.room(event.priority):

@@ -1,17 +1,21 @@
-"""What a study's patient is called now, kept among the originals, so that reports on the study go back under it."""
+"""Identity beside a study's images, among the originals: what its patient is called now, and who else is named."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
+from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.reviews import Reason, called
 from radrelay_ingest.domain.studies import Study
 from radrelay_shared.errors import Conflict
+from radrelay_shared.events import Key
+from radrelay_shared.named import keep_named
 
 
 async def rename(context: IngestContext, study: Study, patient: Patient, reason: Reason) -> None:
@@ -33,3 +37,12 @@ async def _kept(context: IngestContext, study: Study, patient: Patient) -> str:
     with suppress(Conflict):  # it is kept already
         await context.originals.put(key, content, if_absent=True)
     return key
+
+
+async def keep_words(context: IngestContext, study: Study, orders: Iterable[Order]) -> Key:
+    """Whom the study's patient, its clinic and these orders name, among the originals; the blob's key."""
+    await context.refresh_sites()  # another process may have taken new names
+    named = study.subject.patient.named | context.site(study.site).named
+    for order in orders:
+        named |= order.request.named
+    return await keep_named(context.originals, study.study, named)

@@ -6,17 +6,16 @@ Each side is written before it looks for the other, so whichever is later finds 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
-from radrelay_ingest.domain.matching import Answered, Subject, find
+from radrelay_ingest.domain.matching import Answered, find
 from radrelay_ingest.domain.orders import Order, match, unmatch
 from radrelay_ingest.domain.patients import Identifier
 from radrelay_ingest.domain.people import Person, remembered
 from radrelay_ingest.domain.sealing import answer
-from radrelay_ingest.domain.studies import Arrival, Study
-from radrelay_ingest.identities import rename
+from radrelay_ingest.domain.studies import Study
+from radrelay_ingest.identities import keep_words, rename
 from radrelay_shared.events import Key
 from radrelay_shared.ports import Eq
 
@@ -24,10 +23,14 @@ MOST = 1000  # orders of one number, or studies of one accession number
 CHAIN = 10  # merges after each other that are followed
 
 
-async def answered(context: IngestContext, arrival: Arrival, subject: Subject, current: Study | None) -> Answered:
-    """The order that a study with this batch answers, as far as orders are here."""
-    whole = current.subject.merged(subject) if current else subject
-    return await _find(context, arrival.site, arrival.study_instance_uid, arrival.received_at, whole)
+async def answered(context: IngestContext, study: Study) -> tuple[Answered, Key]:
+    """The order that a study answers, as far as orders are here, and the blob of whom all that may be its own name."""
+    orders = await orders_beside(context, study)
+    patient = study.subject.patient
+    ids = await surviving(context, study.site, patient.ids)
+    subject = study.subject.model_copy(update={"patient": patient.model_copy(update={"ids": ids})})
+    found = find(subject, study.study_instance_uid, study.received_at, orders)
+    return found, await keep_words(context, study.model_copy(update={"subject": subject}), orders)
 
 
 async def reconsider(context: IngestContext, key: Key) -> None:
@@ -37,8 +40,8 @@ async def reconsider(context: IngestContext, key: Key) -> None:
         return
     for number in study.subject.patient.ids:
         await remember(context, study.site, number, studies=(key,))
-    found = await _find(context, study.site, study.study_instance_uid, study.received_at, study.subject)
-    study = await context.store.change(Study, key, partial(answer, found=found)) or study
+    found, words = await answered(context, study)
+    study = await context.store.change(Study, key, partial(answer, found=found, words=words)) or study
     await _follow_merges(context, study)
     await tell_orders(context, study, await orders_beside(context, study))
 
@@ -113,27 +116,14 @@ async def surviving(context: IngestContext, site: str, numbers: Iterable[Identif
 
 async def orders_beside(context: IngestContext, study: Study) -> list[Order]:
     """The orders that may come into question for a study, those that it answers or contradicts among them."""
-    orders = await _orders_for(context, study.site, study.study_instance_uid, study.subject)
-    known = {order.order for order in orders}
-    others = [await context.store.read(Order, key) for key in (study.order, study.against) if key and key not in known]
-    return [*orders, *(order for order in others if order)]
-
-
-async def _find(
-    context: IngestContext, site: str, study_instance_uid: str, received_at: datetime, subject: Subject
-) -> Answered:
-    orders = await _orders_for(context, site, study_instance_uid, subject)
-    ids = await surviving(context, site, subject.patient.ids)
-    patient = subject.patient.model_copy(update={"ids": ids})
-    return find(subject.model_copy(update={"patient": patient}), study_instance_uid, received_at, orders)
-
-
-async def _orders_for(context: IngestContext, site: str, study_instance_uid: str, subject: Subject) -> list[Order]:
-    named = [Eq("site", site), Eq("request.study_instance_uid", study_instance_uid)]
-    found = await context.store.find(Order, named, limit=MOST)
+    named = [Eq("site", study.site), Eq("request.study_instance_uid", study.study_instance_uid)]
+    found = {order.order: order for order in await context.store.find(Order, named, limit=MOST)}
+    subject = study.subject
     if subject.accession.value:
-        found += await orders_numbered(context, site, "accession", subject.accession.value)
-    for person in await people(context, site, subject.patient.ids):
-        read = [await context.store.read(Order, key) for key in person.orders]
-        found += [order for order in read if order]
-    return list({order.order: order for order in found}.values())
+        numbered = await orders_numbered(context, study.site, "accession", subject.accession.value)
+        found |= {order.order: order for order in numbered}
+    keys = [key for person in await people(context, study.site, subject.patient.ids) for key in person.orders]
+    for key in dict.fromkeys((study.order, study.against, *keys)):
+        if key and key not in found and (order := await context.store.read(Order, key)):
+            found[key] = order
+    return list(found.values())

@@ -20,7 +20,7 @@ async def lock(context: IngestContext, study: Study) -> None:
         return
     batch = study.batches[-1]
     manifest = await read_manifest(context.originals, batch.manifest)
-    for key in (*(series.pack for series in manifest.series), batch.manifest):
+    for key in (*(series.pack for series in manifest.series), batch.manifest, study.words):
         await context.originals.retain(key, batch.completed_at + timedelta(days=days))
 
 

@@ -9,7 +9,7 @@ from radrelay_ingest.domain import reviews
 from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.patients import Patient
 from radrelay_ingest.domain.studies import Study
-from radrelay_ingest.identities import rename
+from radrelay_ingest.identities import keep_words, rename
 from radrelay_ingest.matches import orders_beside, reconsider, tell_orders
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.errors import NotFound
@@ -43,8 +43,10 @@ async def order_for(context: IngestContext, study: Study, key: Key) -> Order:
 
 async def release(context: IngestContext, study: Study, order: Order | None) -> Study:
     """Let it go on, with this order or none."""
-    before = await orders_beside(context, study)
-    released = await _decide(context, study, partial(reviews.release, order=order))
+    current = await context.store.read(Study, study.study) or study
+    before = await orders_beside(context, current)
+    words = await keep_words(context, current, [*before, order] if order else before)
+    released = await _decide(context, study, partial(reviews.release, order=order, words=words))
     await tell_orders(context, released, before)
     await reconsider(context, study.study)
     return released

@@ -13,6 +13,7 @@ from functools import partial
 
 from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.completeness import Basis, Wait
+from radrelay_ingest.domain.sealing import grown
 from radrelay_ingest.domain.sealing import seal as decide
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.judging import Judge, Said, expected_priority
@@ -119,8 +120,9 @@ async def seal_batch(context: IngestContext, study: Key) -> None:
         if files and (current is None or current.sealed != arrival.id):
             whole = await Judge(context).sealed_as(study)
             harvest = await bring_in(context, arrival, files, current, whole)
-            found = await answered(context, arrival, harvest.subject, current)
-            await context.store.change(Study, study, partial(decide, arrival=arrival, harvest=harvest, found=found))
+            found, words = await answered(context, grown(current, arrival, harvest))
+            change = partial(decide, arrival=arrival, harvest=harvest, found=found, words=words)
+            await context.store.change(Study, study, change)
         if sealed := await context.store.read(Study, study):
             await lock(context, sealed)
         await reconsider(context, study)

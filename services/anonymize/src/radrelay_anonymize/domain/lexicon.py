@@ -15,7 +15,7 @@ def _folded(text: str) -> frozenset[str]:
     return frozenset(map(fold, text.split()))
 
 
-# Beside the words of DICOM's own concepts (`data/clinical_words.txt`).
+# Beside the words of DICOM's own concepts and attributes (`data/clinical_words.txt`).
 EVERYDAY: dict[str, str] = {
     "function words": """
         am an as at be by do elsewhere he her his if in is it may me must my no on or so to up us we will
@@ -32,11 +32,15 @@ EVERYDAY: dict[str, str] = {
         massive near north petit piccolo pointer rich sharp short side small south steep strong swift thick
         west wide young
         """,
+    "what DICOM and the engine write": """
+        alone contains deny feet imaginary inferred magnitude monochrome obs radrelay resampled separate unmodified
+        unpaired unverified yes
+        """,
     "things": """
-        art ball banks bar barrel bean bell berry bird bond bow box branch bridge bridges brook burn bush
-        button case chamber chase cook copper cotton cross crown dale dock drum fish flint forest fountain fox
-        frost garden gates glass golden gore hail hall hill hills hook horn house ivory key kidney knot lake
-        lamb land lane leaf line lock marsh mill moss mount nail page park parks peak pepper pike pitt pole
+        art ball banks bar barrel beach bean bell berry bird bond bow box branch bridge bridges brook burn bush
+        button case chamber chase choice cook copper cotton country cross crown dale dock drum fish flint forest
+        fountain fox frost garden gates glass golden gore hail hall hill hills hook horn house ivory key kidney knot
+        lady lake lamb land lane leaf line lock marsh mill moss mount nail page park parks peak pepper pike pitt pole
         pond pool pope post rain ray reed rice ring ridge rivers rock root sand seal shell shields shore snow
         spear spring stack stem stern stone stones star stock street sugar tear temple thorn tower tree trunk
         vale valley vessel wall walls ward water waters weaver well wells wire wolf wood woods
@@ -81,15 +85,17 @@ NAMING = _folded("kyste maladie morbus enfermedad malattia noeud síndrome sindr
 
 # What half of all clinics are called: no word of it names one of them.
 GENERIC = _folded("""
-    akademisches allee ambulance and associates avenue boulevard campus care center centre centro chu city
-    clinic clinica clinical clinique clínica college community county department diagnostic diagnostics district
-    drive foundation für general group health healthcare highway hôpital hopital hospital hospitals imaging
-    institut institute instituto kantonsspital klinik kliniken klinikum krankenhaus limited main medical
-    medicine medizin medizinische medizinisches memorial mount national north ospedale partners platz practice
-    praxis private psychiatric public radiologia radiologie radiologische radiologisches radiology regional road
-    route saint sankt santa santo school service services south spital square state straße strasse street suite
-    system teaching trust universitair universitario universitaire universitario university universität
-    universitätsklinikum uniklinik unit von west women women's zentrum ziekenhuis
+    affairs akademisches allee ambulance ambulatory and associates avenue azienda boulevard cabinet campus care center
+    centre centro children children's chu city clinic clinica clinical clinique clínica clínico college community county
+    department diagnostic diagnostics district drive eastern evangelisches foundation für gemeinschaftspraxis general
+    good group health healthcare highway hôpital hopital hospice hospital hospitalier hospitals imaging infirmary
+    institut institute instituto kantonsspital katholisches klinik kliniken klinikum krankenhaus kreiskrankenhaus
+    limited main medical medicine medizin medizinische medizinisches memorial mobile mount national nord north northern
+    ospedale ospedaliera our outpatients partners platz practice praxis premier private psychiatric public radiologia
+    radiologie radiologische radiologisches radiology regional road route rural saint san sankt santa santo school
+    service services south southern spital square state straße strasse street suite system szpital teaching trust
+    universitair universitario universitaire universitario university universität universitätsklinikum uniklinik unit
+    urgent versorgungszentrum veterans von west western women women's zentrum ziekenhuis
 """)
 
 

@@ -38,6 +38,7 @@ BIRTH_DATES = ("PatientBirthDate", "PatientMotherBirthDate")
 SHORTEST_IDENTIFIER = 4  # "1CT1" is one, "7" is not
 SHORTEST_GLUED = 6  # from here on an identifier is found inside longer runs, too
 SHORTEST_PLACE, SHORTEST_POSTCODE = 3, 5  # letters, digits
+MOST_OF_EVERYBODYS = 3  # so many words together name a place, though none of them does
 SHORTEST_BENT = 3  # letters of a name to which its script may add endings
 
 _NUMBER = re.compile(r"\d{4}")
@@ -101,7 +102,7 @@ class Words:
 def _spoken(
     names: tuple[str, ...], identifiers: tuple[str, ...], places: tuple[str, ...], dates: tuple[str, ...]
 ) -> Words:
-    kinds = [_identifier(value) for value in (*identifiers, *places)]
+    kinds = [_identifier(value) for value in (*identifiers, *filter(_is_somewhere, places))]
     spoken = {part for name in names for part in parts_of(name)}
     spoken |= {part for place in places for part in _telling_words(place)}
     spoken |= {digits for date in dates for digits in _short_spellings(date)}
@@ -184,17 +185,26 @@ def _identifier(value: str) -> tuple[str, str]:
     return "phrase", unicodedata.normalize("NFC", value.strip())
 
 
+def _is_somewhere(place: str) -> bool:
+    """Whether it says which one: every hospital has a "chest clinic" and an "emergency department"."""
+    said = [word for word in map(fold, TOKEN.findall(place)) if word not in STOP]
+    return len(said) >= MOST_OF_EVERYBODYS or any(char.isdigit() for char in place) or any(_telling_words(place))
+
+
 def _telling_words(place: str) -> Iterator[str]:
     """What of an address or an institution's name says which: not "General Hospital", nor "Heart Center"."""
     for word in map(fold, TOKEN.findall(place)):
         if word.isdigit():
             yield from [word] if len(word) >= SHORTEST_POSTCODE else []
-        elif (
-            len(word) >= SHORTEST_PLACE
-            and word not in STOP | GENERIC | clinical()
-            and not _FIELD_OF_MEDICINE.search(word)
-        ):
+        elif len(word) >= SHORTEST_PLACE and not _is_everybodys(word):
             yield word
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_everybodys(word: str) -> bool:
+    """Whether it, or what it is the plural of, says nothing of where a place is."""
+    generic = STOP | GENERIC | clinical()
+    return word in generic or word.removesuffix("s") in generic or bool(_FIELD_OF_MEDICINE.search(word))
 
 
 def _spellings(date: str) -> Iterator[str]:

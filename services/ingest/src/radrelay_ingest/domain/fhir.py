@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from radrelay_ingest.domain.fhir_json import STUDY_UIDS, Json, listed, pn_of, text_of
+from radrelay_ingest.domain.fhir_named import named_in
 from radrelay_ingest.domain.orders import Request, Status, moment
 from radrelay_ingest.domain.patients import Identifier, Patient, groups_of
 from radrelay_ingest.domain.vocabulary import MODALITIES, SIDES, public_code
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Priority
-
-Json = dict[str, Any]
 
 PRIORITIES = {  # http://hl7.org/fhir/request-priority
     "stat": Priority.STAT,
@@ -33,7 +33,6 @@ SEXES = {"male": "M", "female": "F", "other": "O"}  # http://hl7.org/fhir/admini
 ORDERS = {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
 DICOM_CODES = "http://dicom.nema.org/resources/ontology/DCM"
-STUDY_UIDS = "urn:dicom:uid"
 OID = "urn:oid:"
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?")
@@ -42,11 +41,15 @@ LONGEST = 64  # characters of a number
 
 def read_order(document: Any) -> Request:
     """The order in a ServiceRequest or a Bundle with exactly one; raises `Invalid` with the path that is wrong."""
+    return _order_in(document).model_copy(update={"besides": named_in(document)})
+
+
+def _order_in(document: Any) -> Request:
     match document:
         case {"resourceType": "ServiceRequest"}:
             return _read(document, {})
         case {"resourceType": "Bundle"}:
-            entries = _list(document, "entry")
+            entries = listed(document, "entry")
             resources = [each["resource"] for each in entries if isinstance(each.get("resource"), dict)]
             requests = [each for each in resources if each.get("resourceType") == "ServiceRequest"]
             if len(requests) != 1:
@@ -69,10 +72,10 @@ def _by_reference(entries: list[Json]) -> dict[str, Json]:
 
 def _read(request: Json, others: dict[str, Json]) -> Request:
     _check(
-        _text(request.get("intent")) in ORDERS,
+        text_of(request.get("intent")) in ORDERS,
         "ServiceRequest.intent: only an order is taken, not a proposal or a plan",
     )
-    others = {**others, **{f"#{each.get('id')}": each for each in _list(request, "contained")}}
+    others = {**others, **{f"#{each.get('id')}": each for each in listed(request, "contained")}}
     encounter = request.get("encounter")
     code = _codings(request.get("code"))
     return Request(
@@ -81,9 +84,9 @@ def _read(request: Json, others: dict[str, Json]) -> Request:
         priority=_priority(request),
         modality=_modality(request),
         procedure=public_code((each.get("system"), each.get("code")) for each in code),
-        codes=tuple(filter(None, (_text(each.get("code")) for each in code))),
+        codes=tuple(filter(None, (text_of(each.get("code")) for each in code))),
         description=_words(request.get("code")),
-        reason="; ".join(filter(None, map(_words, _list(request, "reasonCode")))),
+        reason="; ".join(filter(None, map(_words, listed(request, "reasonCode")))),
         scheduled=_scheduled(request),
         ordered=_date_time(request, "authoredOn"),
         referring_physician=_requester(request, others),
@@ -113,7 +116,7 @@ def _priority(request: Json) -> Priority:
 def _numbers(request: Json) -> Json:
     """Accession number, the numbers of placer and filler, and the study's UID, as far as they are there."""
     found: Json = {}
-    for identifier in _list(request, "identifier"):
+    for identifier in listed(request, "identifier"):
         for kind, name in (("ACSN", "accession"), ("PLAC", "placer"), ("FILL", "filler")):
             if _has_code(identifier.get("type"), IDENTIFIER_TYPES, kind) and (number := _identifier(identifier)).value:
                 _check(len(number.value) <= LONGEST, f"ServiceRequest.identifier of type {kind}: the value is too long")
@@ -131,8 +134,8 @@ def _identifier(identifier: Any) -> Identifier:
     if not isinstance(identifier, dict) or not isinstance(identifier.get("value"), str):
         return Identifier()
     assigner = identifier.get("assigner")
-    issuer = _text(assigner.get("display")) if isinstance(assigner, dict) else None
-    universal = (_text(identifier.get("system")) or "").removeprefix(OID)
+    issuer = text_of(assigner.get("display")) if isinstance(assigner, dict) else None
+    universal = (text_of(identifier.get("system")) or "").removeprefix(OID)
     return Identifier(value=identifier["value"].strip(), issuer=issuer or "", universal=universal)
 
 
@@ -155,8 +158,8 @@ def _patient(request: Json, others: dict[str, Json]) -> Patient:
 
 
 def _read_patient(resource: Json) -> Patient:
-    ids = tuple(each for each in map(_identifier, _list(resource, "identifier")) if each.value)
-    name = groups_of(filter(None, map(_name, _list(resource, "name"))))
+    ids = tuple(each for each in map(_identifier, listed(resource, "identifier")) if each.value)
+    name = groups_of(filter(None, map(pn_of, listed(resource, "name"))))
     _check(bool(ids or name), "Patient: there is neither an identifier nor a name")
     born = resource.get("birthDate")
     _check(born is None or (isinstance(born, str) and bool(DATE.fullmatch(born))), "Patient.birthDate: not a date")
@@ -165,33 +168,26 @@ def _read_patient(resource: Json) -> Patient:
     )
 
 
-def _name(name: Json) -> str:
-    """As DICOM writes it (PS3.5 §6.2.1.1), else as the hospital spells it out."""
-    given = name.get("given")
-    family, names = _text(name.get("family")), [str(each) for each in given if each] if isinstance(given, list) else []
-    return "^".join([family, *names][:3]) if family else _text(name.get("text")) or ""
-
-
 def _requester(request: Json, others: dict[str, Json]) -> str:
     requester = request.get("requester")
     if not isinstance(requester, dict):
         return ""
-    names = _list(others.get(str(requester.get("reference")), {}), "name")
-    return groups_of(filter(None, map(_name, names))) or _text(requester.get("display")) or ""
+    names = listed(others.get(str(requester.get("reference")), {}), "name")
+    return groups_of(filter(None, map(pn_of, names))) or text_of(requester.get("display")) or ""
 
 
 # ── what, where and when ──
 
 
 def _modality(request: Json) -> str | None:
-    concepts = [*_list(request, "orderDetail"), request.get("code")]
+    concepts = [*listed(request, "orderDetail"), request.get("code")]
     codings = [coding for concept in concepts for coding in _codings(concept)]
     said = (each.get("code") for each in codings if each.get("system") == DICOM_CODES)
     return next((code for code in said if isinstance(code, str) and code in MODALITIES), None)
 
 
 def _laterality(request: Json) -> str:
-    codings = (coding for site in _list(request, "bodySite") for coding in _codings(site))
+    codings = (coding for site in listed(request, "bodySite") for coding in _codings(site))
     return next((SIDES[code] for each in codings if (code := str(each.get("code"))) in SIDES), "")
 
 
@@ -225,21 +221,12 @@ def _has_code(concept: Any, system: str, code: str) -> bool:
 
 def _words(concept: Any) -> str:
     """What a concept is called."""
-    text = _text(concept.get("text")) if isinstance(concept, dict) else None
-    return text or next(filter(None, (_text(each.get("display")) for each in _codings(concept))), "")
+    text = text_of(concept.get("text")) if isinstance(concept, dict) else None
+    return text or next(filter(None, (text_of(each.get("display")) for each in _codings(concept))), "")
 
 
 def _codings(concept: Any) -> list[Json]:
-    return _list(concept, "coding") if isinstance(concept, dict) else []
-
-
-def _list(resource: Json, name: str) -> list[Json]:
-    found = resource.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return listed(concept, "coding") if isinstance(concept, dict) else []
 
 
 def _check(fine: bool, otherwise: str) -> None:  # noqa: FBT001  it reads as a sentence

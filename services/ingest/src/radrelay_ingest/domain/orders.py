@@ -12,6 +12,7 @@ from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_shared.aggregate import Aggregate, Decision, Part
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Key, OrderReceived, Priority
+from radrelay_shared.named import Named
 from radrelay_shared.ports import Index
 
 
@@ -56,11 +57,18 @@ class Request(Part):
     laterality: str = ""  # L, R or B
     visit: Identifier = Identifier()
     patient: Patient
+    besides: Named = Named()  # whom and what else the message names
 
     @property
     def numbers(self) -> tuple[Identifier, ...]:
         """What names the order, most telling first."""
         return tuple(each for each in (self.accession, self.placer, self.filler) if each.value)
+
+    @property
+    def named(self) -> Named:
+        """Everybody and everything that the order names."""
+        numbers = [each.value for each in (*self.numbers, self.visit)]
+        return self.patient.named | self.besides | Named.of(people=[self.referring_physician], numbers=numbers)
 
     @property
     def planned(self) -> datetime | None:
@@ -104,7 +112,8 @@ def place(current: Order | None, placed: Order) -> Decision[Order] | None:
         return Decision(placed, [announce(placed, "")])
     if current.content == placed.content:
         return None
-    request = current.request.model_copy(update=_said(placed.request))
+    besides = placed.request.besides | current.request.named
+    request = current.request.model_copy(update=_said(placed.request) | {"besides": besides})
     order = current.model_copy(update={"content": placed.content, "request": request})
     return Decision(order, [announce(order, study) for study in order.studies or ("",)])
 
@@ -125,10 +134,12 @@ def unmatch(current: Order | None, study: Key) -> Decision[Order] | None:
 
 
 def of_patient(current: Order | None, patient: Patient) -> Decision[Order] | None:
-    """The clinic knows the order's patient better now."""
+    """The clinic knows the order's patient better now; a former name stays one that no text may say."""
     if current is None or current.request.patient == patient:
         return None
-    return Decision(current.model_copy(update={"request": current.request.model_copy(update={"patient": patient})}))
+    request = current.request
+    changed = {"patient": patient, "besides": request.besides | request.patient.named}
+    return Decision(current.model_copy(update={"request": request.model_copy(update=changed)}))
 
 
 def visited(current: Order | None, number: str, visit: Visit) -> Decision[Order] | None:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from radrelay_shared.aggregate import Part
+from radrelay_shared.named import Named
 
 
 class Identifier(Part):
@@ -32,6 +33,11 @@ class Patient(Part):
     name: str = ""  # PN, up to three component groups (PS3.5 §6.2.1)
     birth_date: str = ""  # YYYYMMDD, or its beginning
     sex: str = ""  # M, F or O
+
+    @property
+    def named(self) -> Named:
+        """All that it is known by."""
+        return Named.of(people=[self.name], numbers=[each.value for each in self.ids], dates=[self.birth_date])
 
     def known_as(self, other: Patient) -> bool:
         """Whether an ID of one is an ID of the other."""

@@ -12,15 +12,16 @@ from radrelay_ingest.domain.sealing import told
 from radrelay_ingest.domain.studies import Study
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.errors import Refused
-from radrelay_shared.events import PatientChanged
+from radrelay_shared.events import Key, PatientChanged
 
 Reason = Literal["merged", "updated", "corrected"]
 Decide = Callable[[Study], Decision[Study]]
 
 
-def release(current: Study, order: Order | None) -> Decision[Study]:
+def release(current: Study, order: Order | None, words: Key) -> Decision[Study]:
     """It is the same patient after all, or this is its order, or it has none: what was held back goes on."""
     chosen = {
+        "words": words,
         "order": order.order if order else None,
         "basis": Basis.PERSON,
         "priority": order.request.priority if order else current.priority,

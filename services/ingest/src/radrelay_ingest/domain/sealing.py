@@ -7,7 +7,7 @@ from radrelay_ingest.domain.orders import Order, Status
 from radrelay_ingest.domain.patients import Patient
 from radrelay_ingest.domain.studies import MOST_CONFLICTS, Arrival, Batch, Harvest, Study
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.events import Event, StudyErased, StudyPurged, StudyQuarantined, StudyReceived, StudyUpdated
+from radrelay_shared.events import Event, Key, StudyErased, StudyPurged, StudyQuarantined, StudyReceived, StudyUpdated
 
 # What a person should look at, as codes; beside these, whatever `matching.contradicted` finds.
 SAME_UID_OTHER_BYTES = "sop-instance-conflict"
@@ -16,14 +16,14 @@ AMBIGUOUS = "order-ambiguous"
 ORDER_CANCELLED = "order-cancelled"
 
 
-def seal(current: Study | None, arrival: Arrival, harvest: Harvest, found: Answered) -> Decision[Study] | None:
+def seal(
+    current: Study | None, arrival: Arrival, harvest: Harvest, found: Answered, words: Key
+) -> Decision[Study] | None:
     """Add what was harvested as the next batch and say so; None if this arrival is sealed already."""
-    study = current or _new(arrival, harvest.jurisdiction)
-    if study.sealed == arrival.id:
+    if current and current.sealed == arrival.id:
         return None
-    before = study
-    study = _grown(study, arrival, harvest)
-    study = judged(study, found)
+    before = grown(current, arrival, harvest)
+    study = judged(before, found).model_copy(update={"words": words})
     if harvest.instances:
         study = study.model_copy(update={"batches": (*study.batches, _batch(harvest))})
     if harvest.conflicts:
@@ -31,7 +31,9 @@ def seal(current: Study | None, arrival: Arrival, harvest: Harvest, found: Answe
     return told(study, before, conflicts=len(harvest.conflicts))
 
 
-def _grown(study: Study, arrival: Arrival, harvest: Harvest) -> Study:
+def grown(current: Study | None, arrival: Arrival, harvest: Harvest) -> Study:
+    """The study with what was harvested, not judged yet."""
+    study = current or _new(arrival, harvest.jurisdiction)
     known = {each.kept_as for each in study.conflicts}
     fresh = [each for each in harvest.conflicts if each.kept_as not in known]
     return study.model_copy(
@@ -53,15 +55,15 @@ def erased(current: Study | None, event: StudyPurged, objects: int) -> Decision[
         for each in current.batches
     )
     said = StudyErased(site=current.site, study=current.study, what="originals", objects=objects)
-    left = {"batches": batches, "announced": len(batches), "subject": Subject(), "conflicts": ()}
+    left = {"batches": batches, "announced": len(batches), "subject": Subject(), "conflicts": (), "words": ""}
     return Decision(current.model_copy(update=left), [said])
 
 
-def answer(current: Study | None, found: Answered) -> Decision[Study] | None:
+def answer(current: Study | None, found: Answered, words: Key) -> Decision[Study] | None:
     """Judge a sealed study by the orders as they are now; None if there is nothing to learn from them."""
     if current is None:
         return None
-    study = judged(current, found)
+    study = judged(current, found).model_copy(update={"words": words})
     return None if study == current else told(study, current)
 
 
@@ -164,6 +166,7 @@ def _received(study: Study, batch: Batch) -> StudyReceived:
         instances=batch.instances,
         size=batch.size,
         modalities=batch.modalities,
+        words=study.words,
         **batch.whole.model_dump(),
     )
 

@@ -12,6 +12,7 @@ from radrelay_ingest.domain.completeness import Policy
 from radrelay_shared.aggregate import Aggregate, Decision
 from radrelay_shared.errors import Refused
 from radrelay_shared.events import Priority
+from radrelay_shared.named import Named
 
 REGISTER = "register"  # the one document of `Sites`
 
@@ -19,6 +20,9 @@ SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"
 # 1 to 16 printable characters without backslash, no space at either end (PS3.5 §6.2)
 AETitle = Annotated[str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]  # ISO 3166-1 or -2
+Written = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 Facility = Annotated[str, StringConstraints(min_length=1, max_length=227)]  # HL7 2.5.1 §2.A.33
 
 
@@ -49,6 +53,8 @@ class Site(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     jurisdiction: Jurisdiction
+    names: tuple[Written, ...] = Field((), max_length=100)  # how people write it else, its services, street and town
+    physicians: tuple[Written, ...] = Field((), max_length=500)  # who works there
     ae_titles: tuple[AETitle, ...] = ()
     networks: tuple[IPvAnyNetwork, ...] = ()  # from where its AE titles may call (none: from anywhere), and HL7 comes
     hl7_facilities: tuple[Facility, ...] = ()  # as which its HL7 messages come over MLLP (MSH-4)
@@ -59,6 +65,11 @@ class Site(BaseModel):
     listeners: tuple[Peer, ...] = ()  # where its AE titles take the answers to storage commitment
     query: Peer | None = None  # who is asked by C-FIND how many instances a study of this site's has
     manifest_keys: tuple[PublicKey, ...] = Field((), max_length=10)  # whose signature under a manifest counts
+
+    @property
+    def named(self) -> Named:
+        """What no text of its studies' copies may say."""
+        return Named.of(people=self.physicians, institutions=[self.name, *self.names])
 
     def may_call_from(self, address: str) -> bool:
         peer = ip_address(address)

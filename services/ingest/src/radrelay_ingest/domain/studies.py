@@ -118,6 +118,7 @@ class Study(Aggregate):
     seen: tuple[str, ...] = ()  # notes that a person has seen
     decided: bool = False  # a person chose the order, or none; nothing chooses again
     review: bool = False  # a person should look
+    words: Key = ""  # blob of whom its orders and its clinic name; it goes with what is announced
     identity: str = ""  # blob of what its patient is called now, if that is not what the images say
     batches: tuple[Batch, ...] = ()
     conflicts: tuple[Conflict, ...] = ()  # the first `MOST_CONFLICTS`

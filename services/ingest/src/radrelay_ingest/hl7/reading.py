@@ -13,8 +13,10 @@ from radrelay_ingest.domain.patients import Identifier, Patient, groups_of
 from radrelay_ingest.domain.vocabulary import HL7_CODE_SYSTEMS, MODALITIES, SIDES, public_code
 from radrelay_ingest.hl7.er7 import Message, Repetition, Segment, part
 from radrelay_ingest.hl7.errors import DATA_TYPE, REQUIRED, SEQUENCE, TABLE_VALUE, Unacceptable
+from radrelay_ingest.hl7.named import name_in, named_in
 from radrelay_ingest.hl7.priorities import priority_of
 from radrelay_shared.errors import Invalid
+from radrelay_shared.named import Named
 
 STATUSES = {  # ORC-1 (table 0119): RadRelay carries requests to hold and to cancel out at once
     **dict.fromkeys(("NW", "SN", "NA", "OK", "RL", "RE", "RO", "RP", "RU", "RQ", "XO", "XX", "XR", "PA", "CH", "AF"),
@@ -36,14 +38,14 @@ DATE = re.compile(r"\d{4}(?:\d{2}(?:\d{2})?)?")
 
 def orders_in(message: Message) -> list[Request]:
     """Every order of the message, for its one patient; raises `Unacceptable` with the place that is wrong."""
-    patient, visit = patient_of(message), message.first("PV1")
-    orders = [_order(group, patient, visit) for group in message.groups("ORC")]
+    patient, visit, besides = patient_of(message), message.first("PV1"), named_in(message)
+    orders = [_order(group, patient, visit, besides) for group in message.groups("ORC")]
     if not orders:
         raise Unacceptable("an order needs an ORC segment", SEQUENCE, "ORC^1")
     return orders
 
 
-def _order(group: tuple[Segment, ...], patient: Patient, visit: Segment | None) -> Request:
+def _order(group: tuple[Segment, ...], patient: Patient, visit: Segment | None, besides: Named) -> Request:
     found = {segment.name: segment for segment in reversed(group)}
     order, request, image = group[0], found.get("OBR"), found.get("IPC")
     timing = found.get("TQ1")
@@ -75,6 +77,7 @@ def _order(group: tuple[Segment, ...], patient: Patient, visit: Segment | None) 
         laterality=_laterality(request),
         visit=_entity(visit, 19, CX_AUTHORITY),
         patient=patient,
+        besides=besides,
     )
 
 
@@ -127,18 +130,12 @@ def merges_in(message: Message) -> Iterator[tuple[Patient, tuple[Identifier, ...
 
 def _person(segment: Segment) -> str:
     """PID-5 (XPN) as a PN, in all the spellings that are there."""
-    return groups_of(dict.fromkeys(filter(None, (_name(each, 1) for each in segment.repetitions(5)))))
-
-
-def _name(repetition: Repetition, family: int) -> str:
-    """Family, given and middle name from this component on; suffix and prefix stand the other way round in DICOM."""
-    names = [part(repetition, family + at) for at in (0, 1, 2, 4, 3)]
-    return "^".join(name.replace("^", " ").replace("=", " ") for name in names).rstrip("^")
+    return groups_of(dict.fromkeys(filter(None, (name_in(each, 1) for each in segment.repetitions(5)))))
 
 
 def _physician(segment: Segment | None, number: int) -> str:
     """XCN: an ID, then the name."""
-    return groups_of(filter(None, (_name(each, 2) for each in _repetitions(segment, number)[:1])))
+    return groups_of(filter(None, (name_in(each, 2) for each in _repetitions(segment, number)[:1])))
 
 
 # ── pieces ──
