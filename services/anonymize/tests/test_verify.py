@@ -13,6 +13,7 @@ from pydicom.sequence import Sequence
 from radrelay_anonymize.domain import Context, Released, Words, encode, read, release, verify, words_of
 from radrelay_anonymize.domain.pieces import Output
 from radrelay_anonymize.domain.profile import Option, Profile, default
+from radrelay_anonymize.domain.search import in_bytes
 from radrelay_anonymize.domain.strict import Odd, seen
 from radrelay_anonymize.domain.verify import by_pydicom, by_second_reader
 from radrelay_shared.dicom.reading import elements, quietly
@@ -135,6 +136,22 @@ def test_what_got_into_a_copy_after_all_is_found(copy: FileDataset, where: str) 
     words = Words.of(names=[f"{NAME}^Erika", "Abcdefgh"], identifiers=["47110815"], uids=["1.2.3.4.5.6"])
     assert verify(words, encode(copy)) == []
     assert expected <= set(verify(words, change(copy)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (b"\0quillfeather\xff", True),
+        (b"xquillfeather", False),
+        (b"quillfeather2", False),
+        (b"by o'shaughnessy.", True),
+        (b"ao'shaughnessy", False),
+        (b"ng", False),
+    ],
+)
+def test_a_name_in_bytes_is_a_whole_word_that_chance_does_not_write(raw: bytes, *, found: bool) -> None:
+    words = Words(names=frozenset({"quillfeather", "o'shaughnessy", "ng"}))
+    assert list(in_bytes(words, raw)) == (["raw:name"] if found else [])
 
 
 def test_a_uid_that_is_found_once_is_not_remembered_as_clean(copy: FileDataset) -> None:

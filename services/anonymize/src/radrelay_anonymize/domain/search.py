@@ -16,6 +16,8 @@ LONGEST_REMEMBERED = 256  # characters
 SHORTEST = {"CS": 5}  # short words are views and regions there
 SHORTEST_WORD = 3
 SHORTEST_RAW = 5  # shorter ones occur in binary values by chance
+_WORD = re.compile(rb"[a-z0-9]+")
+_APART = bytes(byte if _WORD.fullmatch(bytes([byte])) else ord(" ") for byte in range(256))  # words between spaces
 OWN = frozenset({0x00120063, 0x00120064})  # what the engine says of itself: method, and method codes
 
 
@@ -31,8 +33,8 @@ def in_element(tag: int, vr: str, text: str, words: Words) -> Iterator[str]:
 
 def in_bytes(words: Words, folded: bytes) -> Iterator[str]:
     """Evidence in bytes of lower case, as text of no charset: what hides outside of readable elements."""
-    names = [name for name in _long_names(words.names) if name in folded]
-    if names and _spoken(frozenset(names)).search(folded):
+    plain, others = _long_names(words.names)
+    if not plain.isdisjoint(folded.translate(_APART).split()) or (others and others.search(folded)):
         yield "raw:name"
     if any(uid.encode() in folded for uid in words.uids):
         yield "raw:uid"
@@ -42,15 +44,12 @@ def in_bytes(words: Words, folded: bytes) -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=16)
-def _long_names(names: frozenset[str]) -> list[bytes]:
-    """Those that cannot stand in binary values by chance."""
-    return [word.encode() for word in names if len(word) >= SHORTEST_RAW and word.isascii() and not word.isdigit()]
-
-
-@functools.lru_cache(maxsize=16)
-def _spoken(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """As whole words."""
-    return re.compile(rb"(?<![a-z0-9])(?:" + b"|".join(map(re.escape, names)) + rb")(?![a-z0-9])")
+def _long_names(names: frozenset[str]) -> tuple[frozenset[bytes], re.Pattern[bytes] | None]:
+    """Those that cannot stand in binary values by chance: single words, and a pattern of what is more than one."""
+    long = {word.encode() for word in names if len(word) >= SHORTEST_RAW and word.isascii() and not word.isdigit()}
+    plain = frozenset(word for word in long if _WORD.fullmatch(word))
+    others = b"|".join(map(re.escape, sorted(long - plain)))
+    return plain, re.compile(rb"(?<![a-z0-9])(?:" + others + rb")(?![a-z0-9])") if others else None
 
 
 def _kinds(text: str, shortest: int, words: Words) -> Iterator[str]:
