@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -31,7 +33,7 @@ class Client:
 
     async def call(self, method: str, path: str, **request: Any) -> Any:
         """The JSON answer (None for 204); raises `Problem`. "Not now" is asked again for a while."""
-        async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False, verify=trusted()) as http:
             for pause in (0.05, 0.1, 0.2, 0.5, 1, 2, 4, None):
                 answer = await self._send(http, method, path, request)
                 if answer.status_code != NOT_NOW or pause is None:
@@ -57,6 +59,12 @@ class Client:
             return self.base.rstrip("/") + path
         prefix = max((each for each in self.base if path.startswith(each)), key=len)
         return self.base[prefix].rstrip("/") + path
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The authorities that this machine trusts, read once: it takes longer than a call."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def problem_of(answer: httpx2.Response) -> Problem:
