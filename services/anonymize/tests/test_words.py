@@ -160,3 +160,17 @@ def test_a_short_russian_name_does_not_go_from_within_other_words() -> None:
 )
 def test_of_a_clinic_the_telling_words_go_and_the_others_stay(place: str, before: str, after: str) -> None:
     assert Words.of(places=[place]).clean(before) == after
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MARLOWE^TESS^^^PA-C", "Chest PA and lateral"),
+        ("COOK^RAE^^^NP", "NP tube in place"),
+        ("GRAY^ART^^^III", "Grade III, after IV contrast"),
+        ("DOCTOR^ER", "ER positive"),
+        ("Attending^ICU", "From the ICU; attending informed"),
+    ],
+)
+def test_degrees_and_duties_in_a_physician_s_name_take_nothing_from_prose(name: str, text: str) -> None:
+    assert Words.of(names=[name]).clean(text) == text

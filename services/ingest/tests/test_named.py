@@ -198,6 +198,17 @@ async def test_what_an_earlier_message_of_an_order_named_is_not_forgotten(open_d
         assert {"SMITH^JOHN^^DR", "GRAY^ART^^DR"} <= set((await named(door, received)).people)
 
 
+async def test_what_the_clinic_learns_of_a_patient_goes_with_what_comes(open_door: Door, ct_slice: Slice) -> None:
+    async with open_door() as door:
+        await tell(door, ORM)
+        await tell(door, adt("A08", f"{PID}\nNK1|1|DOE^JIM|SPO||71339"))
+        await send(door, ct_slice())
+        [received] = await door.told(StudyReceived)
+        found = await named(door, received)
+        assert {"Kowalski", "ROE^JANE", "DOE^JIM", "DOE^JANE^Q"} <= set(found.people)
+        assert {"71339", "(406)555-0142"} <= set(found.numbers)
+
+
 async def test_a_purge_deletes_what_orders_and_clinic_said(open_door: Door, ct_slice: Slice) -> None:
     async with open_door() as door:
         await order(door, ORDER)
@@ -214,10 +225,10 @@ async def test_a_purge_deletes_what_orders_and_clinic_said(open_door: Door, ct_s
     "wrong",
     [
         {"names": "Gallatin"},
-        {"names": ["x" * 201]},
+        {"names": ["x" * 101]},
         {"names": [""]},
         {"physicians": ["Gray\nArt"]},
-        {"physicians": ["Dr Gray"] * 501},
+        {"physicians": ["Dr Gray"] * 201},
     ],
 )
 async def test_a_site_is_not_called_anything(open_door: Door, wrong: dict[str, Any]) -> None:

@@ -13,11 +13,17 @@ from radrelay_ingest.domain.reviews import Reason
 from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.identities import rename
 from radrelay_ingest.matches import people, reconsider, remember
+from radrelay_shared.named import Named
+
+NOBODY = Named()
 
 
-async def update(context: IngestContext, site: str, patient: Patient) -> None:
-    """The clinic knows this patient better now: orders, and reports on studies, follow (HL7 A04, A08)."""
-    await _follow(context, site, patient, patient.ids, "updated")
+async def update(context: IngestContext, site: str, patient: Patient, besides: Named) -> None:
+    """The clinic knows this patient better now: orders, and reports on studies, follow (HL7 A04, A08).
+
+    `besides` is whom and what else it names of the patient: no text of what comes may say it.
+    """
+    await _follow(context, site, patient, patient.ids, "updated", besides)
 
 
 async def merge(context: IngestContext, site: str, patient: Patient, retired: Iterable[Identifier]) -> None:
@@ -39,13 +45,18 @@ async def visit(context: IngestContext, site: str, patient: Patient, number: str
 
 
 async def _follow(
-    context: IngestContext, site: str, patient: Patient, known_as: tuple[Identifier, ...], reason: Reason
+    context: IngestContext,
+    site: str,
+    patient: Patient,
+    known_as: tuple[Identifier, ...],
+    reason: Reason,
+    besides: Named = NOBODY,
 ) -> None:
     """Orders first, then studies; those held back, or maybe somebody else's, only look at the orders again."""
     studies = {key for person in await people(context, site, known_as) for key in person.studies}
     for order in await _orders(context, site, known_as):
         corrected = order.request.patient.corrected(patient)
-        await context.store.change(Order, order.order, partial(of_patient, patient=corrected))
+        await context.store.change(Order, order.order, partial(of_patient, patient=corrected, besides=besides))
     for key in sorted(studies):
         study = await context.store.read(Study, key)
         if study and study.subject.patient.known_as(Patient(ids=known_as)) and _surely(study, patient):

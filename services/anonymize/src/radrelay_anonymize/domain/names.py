@@ -12,11 +12,12 @@ from radrelay_anonymize.domain.folding import APOSTROPHE, TOKEN, bare, fold, is_
 from radrelay_anonymize.domain.lexicon import NAMED_AFTER, NAMING
 from radrelay_shared.dicom.patterns import MARK
 
-# Never identity by themselves, though they stand in names: particles, titles, placeholders.
+# Never identity by themselves, though they stand in names: particles, titles, degrees, placeholders.
 STOP = frozenset({
     "al", "and", "anon", "anonymous", "anonymized", "bin", "da", "de", "del", "der", "di", "do", "dos", "dr", "du",
-    "el", "frau", "herr", "ibn", "la", "le", "md", "med", "miss", "mr", "mrs", "ms", "no", "none", "of", "patient",
-    "phd", "prof", "test", "the", "unknown", "van", "von", "zu",
+    "el", "er", "frau", "gp", "herr", "ibn", "icu", "ii", "iii", "iv", "jr", "la", "le", "md", "med", "miss", "mr",
+    "mrs", "ms", "no", "none", "np", "of", "pa", "patient", "phd", "prof", "rn", "sr", "test", "the", "unknown", "van",
+    "von", "zu",
 })  # fmt: skip
 TITLES = frozenset({
     "doctor", "dr", "dra", "frau", "herr", "herrn", "miss", "mme", "monsieur", "mr", "mrs", "ms", "nurse", "prof",

@@ -75,9 +75,10 @@ def _titles(each: Json) -> Iterator[str]:
 
 def _references(each: Json) -> Iterator[tuple[str, Json]]:
     """(Field, reference)."""
-    for field in each.keys() & (TO_PEOPLE | TO_ORGANIZATIONS):
-        value = each[field]
-        yield from ((field, one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict))
+    for field, value in each.items():
+        if field in TO_PEOPLE or field in TO_ORGANIZATIONS:
+            several = value if isinstance(value, list) else [value]
+            yield from ((field, one) for one in several if isinstance(one, dict))
 
 
 def _shown(references: list[tuple[str, Json]], *, people: bool) -> Iterator[str]:

@@ -133,13 +133,15 @@ def unmatch(current: Order | None, study: Key) -> Decision[Order] | None:
     return Decision(current.model_copy(update={"studies": tuple(each for each in current.studies if each != study)}))
 
 
-def of_patient(current: Order | None, patient: Patient) -> Decision[Order] | None:
+def of_patient(current: Order | None, patient: Patient, besides: Named) -> Decision[Order] | None:
     """The clinic knows the order's patient better now; a former name stays one that no text may say."""
-    if current is None or current.request.patient == patient:
+    if current is None:
         return None
-    request = current.request
-    changed = {"patient": patient, "besides": request.besides | request.patient.named}
-    return Decision(current.model_copy(update={"request": request.model_copy(update=changed)}))
+    named = current.request.besides | besides
+    if current.request.patient != patient:
+        named |= current.request.patient.named
+    request = current.request.model_copy(update={"patient": patient, "besides": named})
+    return None if request == current.request else Decision(current.model_copy(update={"request": request}))
 
 
 def visited(current: Order | None, number: str, visit: Visit) -> Decision[Order] | None:

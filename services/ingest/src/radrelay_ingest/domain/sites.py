@@ -21,7 +21,7 @@ SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"
 AETitle = Annotated[str, StringConstraints(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]  # ISO 3166-1 or -2
 Written = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str, StringConstraints(strip_whitespace=True, min_length=2, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 Facility = Annotated[str, StringConstraints(min_length=1, max_length=227)]  # HL7 2.5.1 §2.A.33
 
@@ -53,8 +53,8 @@ class Site(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     jurisdiction: Jurisdiction
-    names: tuple[Written, ...] = Field((), max_length=100)  # how people write it else, its services, street and town
-    physicians: tuple[Written, ...] = Field((), max_length=500)  # who works there
+    names: tuple[Written, ...] = Field((), max_length=50)  # how people write it else, its services, street and town
+    physicians: tuple[Written, ...] = Field((), max_length=200)  # who works there
     ae_titles: tuple[AETitle, ...] = ()
     networks: tuple[IPvAnyNetwork, ...] = ()  # from where its AE titles may call (none: from anywhere), and HL7 comes
     hl7_facilities: tuple[Facility, ...] = ()  # as which its HL7 messages come over MLLP (MSH-4)

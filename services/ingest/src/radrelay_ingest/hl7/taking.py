@@ -22,6 +22,7 @@ from radrelay_ingest.hl7.errors import (
     Unacceptable,
     reason_of,
 )
+from radrelay_ingest.hl7.named import named_in
 from radrelay_ingest.hl7.reading import merges_in, orders_in, patient_of
 from radrelay_ingest.orders import keep_message, take
 from radrelay_ingest.patients import merge, update, visit
@@ -113,8 +114,8 @@ def _orders(context: IngestContext, site: str, message: Message, content: str) -
 
 
 def _update(context: IngestContext, site: str, message: Message, _content: str) -> Work:
-    patient = patient_of(message)
-    return lambda: update(context, site, patient)
+    patient, besides = patient_of(message), named_in(message)
+    return lambda: update(context, site, patient, besides)
 
 
 def _merge(context: IngestContext, site: str, message: Message, _content: str) -> Work:
