@@ -7,6 +7,7 @@ from pathlib import Path
 import pydicom.data
 
 PYDICOM = Path(pydicom.data.__file__).parent
+TEST_FILES = PYDICOM / "test_files"
 FILES = [
     path
     for folder in ("test_files", "charset_files")

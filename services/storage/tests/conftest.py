@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pydicom
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -25,8 +24,8 @@ from radrelay_shared.packs import (
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, deliver, running
 from radrelay_storage.main import SERVICE
+from real_files import TEST_FILES
 
-FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 CUSTODY_KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 MORNING = datetime(2025, 3, 1, 8, 0, tzinfo=UTC)
 NO_BULK = ("PixelData", "WaveformSequence")
@@ -71,7 +70,7 @@ def image() -> Callable[..., Dataset]:
     """`image("CT_small.dcm", 1, series=2, number=3)`: that file as instance 2.25.1.2.3 of study 2.25.1."""
 
     def made(name: str, study: int, *, series: int = 1, number: int = 1, **changes: Any) -> Dataset:
-        found = dcmread(FILES / name)
+        found = dcmread(TEST_FILES / name)
         found.StudyInstanceUID = f"2.25.{study}"
         found.SeriesInstanceUID = f"2.25.{study}.{series}"
         found.SOPInstanceUID = f"2.25.{study}.{series}.{number}"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
@@ -23,8 +22,8 @@ from radrelay_shared.events import ModelAsked, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, served
+from real_files import TEST_FILES
 
-FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 EXPLICIT, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 SECONDS = 30
 Running = tuple[Runtime, Downstream]
@@ -82,9 +81,9 @@ async def test_retrieve_study_series_and_instance(pacs: DICOMwebClient) -> None:
     assert [each.SOPInstanceUID for each in series] == ["2.25.1.1.1", "2.25.1.1.2"]
     cine = await call(pacs.retrieve_instance, "2.25.1", "2.25.1.2", "2.25.1.2.1")
     assert cine.file_meta.TransferSyntaxUID == JPEG
-    assert cine.PixelData == dcmread(FILES / "examples_ybr_color.dcm").PixelData
+    assert cine.PixelData == dcmread(TEST_FILES / "examples_ybr_color.dcm").PixelData
     slice_two = await call(pacs.retrieve_instance, "2.25.1", "2.25.1.1", "2.25.1.1.2")
-    assert np.array_equal(slice_two.pixel_array, dcmread(FILES / "CT_small.dcm").pixel_array)
+    assert np.array_equal(slice_two.pixel_array, dcmread(TEST_FILES / "CT_small.dcm").pixel_array)
 
 
 async def test_retrieve_metadata_of_study_series_and_instance(pacs: DICOMwebClient) -> None:
@@ -98,7 +97,7 @@ async def test_retrieve_metadata_of_study_series_and_instance(pacs: DICOMwebClie
 
 async def test_retrieve_frames_in_any_stored_or_plain_form(pacs: DICOMwebClient) -> None:
     ct = ("2.25.1", "2.25.1.1", "2.25.1.1.1")
-    expected = dcmread(FILES / "CT_small.dcm").pixel_array
+    expected = dcmread(TEST_FILES / "CT_small.dcm").pixel_array
     for media_types in (None, ("application/octet-stream",), (("application/octet-stream", EXPLICIT),)):
         (frame,) = await call(pacs.retrieve_instance_frames, *ct, frame_numbers=[1], media_types=media_types)
         assert np.array_equal(np.frombuffer(frame, "<i2").reshape(128, 128), expected)

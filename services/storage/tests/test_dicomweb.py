@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx2
-import pydicom
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -19,8 +18,8 @@ from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, running
 from radrelay_storage.main import SERVICE
 from radrelay_storage.recent import Recent
+from real_files import TEST_FILES
 
-FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 EXPLICIT, JPEG, J2K = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
 Running = tuple[Runtime, Downstream]
 Pack = Callable[..., Awaitable[StudyAnonymized]]
@@ -266,7 +265,7 @@ async def test_a_frame_is_sent_as_it_is_stored(
     runtime, _ = storage
     await deliver(runtime, await pack(runtime, [head_ct(image), image(name, 1, series=3)]))
     path = f"/dicom-web/studies/2.25.1/series/2.25.1.3/instances/2.25.1.3.1/frames/{last},1"
-    pixels = dcmread(FILES / name).PixelData
+    pixels = dcmread(TEST_FILES / name).PixelData
     async with client(runtime, Role.ASSISTANT) as viewer:
         for _ in ("indexed first", "then known"):
             wanted, first = parts(await viewer.get(path))

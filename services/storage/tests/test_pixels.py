@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -17,8 +16,7 @@ from pydicom.uid import HTJ2KLossless
 from radrelay_storage.decoders import DECODERS, decodable
 from radrelay_storage.pixels import explicit, plain_frame
 from radrelay_storage.rendering import Look, render
-
-FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+from real_files import TEST_FILES
 
 TRANSCODED = {  # by transfer syntax
     "1.2.840.10008.1.2": ["MR_small_implicit.dcm"],
@@ -75,8 +73,8 @@ HTJ2K_RAMP = base64.b64decode(
 
 @pytest.mark.parametrize(("syntax", "name"), CASES)
 def test_an_instance_made_explicit_little_endian_has_the_same_pixels_and_words(syntax: str, name: str) -> None:
-    stored = dcmread(FILES / name)
-    made = dcmread(io.BytesIO(explicit(io.BytesIO((FILES / name).read_bytes()))))
+    stored = dcmread(TEST_FILES / name)
+    made = dcmread(io.BytesIO(explicit(io.BytesIO((TEST_FILES / name).read_bytes()))))
     assert stored.file_meta.TransferSyntaxUID == syntax
     assert made.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     assert made.SOPInstanceUID == stored.SOPInstanceUID
@@ -87,10 +85,10 @@ def test_an_instance_made_explicit_little_endian_has_the_same_pixels_and_words(s
 @pytest.mark.parametrize(("syntax", "name"), CASES)
 def test_a_plain_frame_has_the_pixels_that_pydicom_decodes(syntax: str, name: str) -> None:
     assert decodable(syntax)
-    stored = dcmread(FILES / name)
+    stored = dcmread(TEST_FILES / name)
     count = int(stored.get("NumberOfFrames") or 1)
-    plain = plain_frame(io.BytesIO((FILES / name).read_bytes()), count)
-    made = dcmread(io.BytesIO(explicit(io.BytesIO((FILES / name).read_bytes()))))
+    plain = plain_frame(io.BytesIO((TEST_FILES / name).read_bytes()), count)
+    made = dcmread(io.BytesIO(explicit(io.BytesIO((TEST_FILES / name).read_bytes()))))
     length = stored.Rows * stored.Columns * stored.SamplesPerPixel * stored.BitsAllocated // 8
     assert len(plain) == length
     assert made.PixelData[length * (count - 1) : length * count] == plain
@@ -98,15 +96,15 @@ def test_a_plain_frame_has_the_pixels_that_pydicom_decodes(syntax: str, name: st
 
 @pytest.mark.parametrize("name", [name for _, name in CASES if "rgb" in name or "ybr" in name or "color" in name])
 def test_colour_is_shown_with_the_pixels_that_pydicom_decodes(name: str) -> None:
-    stored = dcmread(FILES / name)
-    shown = render(io.BytesIO((FILES / name).read_bytes()), 1, Look("image/png"))
+    stored = dcmread(TEST_FILES / name)
+    shown = render(io.BytesIO((TEST_FILES / name).read_bytes()), 1, Look("image/png"))
     frames = stored.pixel_array if int(stored.get("NumberOfFrames") or 1) > 1 else [stored.pixel_array]
     expected = np.rint(frames[0] / (2**stored.BitsStored - 1) * 255)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(shown))), expected)
 
 
 def test_high_throughput_jpeg_2000_is_decoded() -> None:
-    stored = dcmread(FILES / "CT_small.dcm")
+    stored = dcmread(TEST_FILES / "CT_small.dcm")
     stored.file_meta.TransferSyntaxUID = HTJ2KLossless
     stored.Rows = stored.Columns = 16
     stored.BitsStored, stored.HighBit, stored.PixelRepresentation = 16, 15, 0

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
 from pydicom import dcmread
@@ -19,12 +17,11 @@ from radrelay_storage.frames import index_frames
 from radrelay_storage.pixels import explicit
 from radrelay_storage.problems import BadQuery, NotAcceptable
 from radrelay_storage.rendering import Look, Viewport, Window, eight_bits, parse_viewport, parse_window, render
-
-FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+from real_files import TEST_FILES
 
 
 def frames(name: str) -> list[bytes]:
-    raw = (FILES / name).read_bytes()
+    raw = (TEST_FILES / name).read_bytes()
     table = index_frames(io.BytesIO(raw))
     found = [bytes(frame.cut(raw[frame.span[0] : sum(frame.span)])) for frame in table]
     assert all(frame.intact(content) for frame, content in zip(table, found, strict=True))
@@ -45,7 +42,7 @@ def frames(name: str) -> list[bytes]:
 def test_native_frames_are_runs_of_equal_length(name: str, count: int, length: int) -> None:
     found = frames(name)
     assert [len(frame) for frame in found] == [length] * count
-    assert dcmread(FILES / name).PixelData.startswith(b"".join(found))
+    assert dcmread(TEST_FILES / name).PixelData.startswith(b"".join(found))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +57,7 @@ def test_native_frames_are_runs_of_equal_length(name: str, count: int, length: i
     ],
 )
 def test_compressed_frames_are_found_whole_in_their_fragments(name: str, count: int) -> None:
-    expected = list(generate_frames(dcmread(FILES / name).PixelData, number_of_frames=count))
+    expected = list(generate_frames(dcmread(TEST_FILES / name).PixelData, number_of_frames=count))
     assert frames(name) == expected
 
 
@@ -75,13 +72,13 @@ def test_a_truncated_image_gives_no_frame_rather_than_half_a_frame() -> None:
 
 
 def picture(name: str, number: int = 1, **look: Any) -> Any:
-    content = render(io.BytesIO((FILES / name).read_bytes()), number, Look(**{"media_type": "image/png", **look}))
+    content = render(io.BytesIO((TEST_FILES / name).read_bytes()), number, Look(**{"media_type": "image/png", **look}))
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
 def test_a_head_ct_in_its_brain_window_is_black_below_and_white_above() -> None:
     """Window 40/80 of a CT: 0 HU and less is black, 80 HU and more is white."""
-    hounsfield = dcmread(FILES / "CT_small.dcm").pixel_array.astype(int) - 1024
+    hounsfield = dcmread(TEST_FILES / "CT_small.dcm").pixel_array.astype(int) - 1024
     shown = picture("CT_small.dcm", window=Window(40, 80))
     assert shown.shape == (128, 128)
     assert set(shown[hounsfield <= 0]) == {0}
@@ -106,7 +103,7 @@ def test_the_same_mr_looks_the_same_in_every_transfer_syntax(name: str) -> None:
 
 def test_colour_ultrasound_is_shown_as_pydicom_decodes_it() -> None:
     shown = picture("examples_rgb_color.dcm")
-    assert np.array_equal(shown, dcmread(FILES / "examples_rgb_color.dcm").pixel_array)
+    assert np.array_equal(shown, dcmread(TEST_FILES / "examples_rgb_color.dcm").pixel_array)
 
 
 def test_every_frame_of_a_cine_loop_can_be_shown() -> None:
@@ -199,4 +196,4 @@ def test_a_viewport_is_a_size_and_maybe_a_region() -> None:
 
 def test_pixels_without_a_decoder_are_not_transcoded() -> None:
     with pytest.raises(NotAcceptable, match="cannot be decoded here"):
-        explicit(io.BytesIO((FILES / "JPGExtended.dcm").read_bytes()))
+        explicit(io.BytesIO((TEST_FILES / "JPGExtended.dcm").read_bytes()))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image as Picture
 from pydicom import dcmread
@@ -22,8 +21,8 @@ from radrelay_shared.service import Runtime
 from radrelay_shared.testing import Downstream, client, deliver, running
 from radrelay_storage.listing import elements
 from radrelay_storage.main import SERVICE
+from real_files import TEST_FILES
 
-FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 EXPLICIT, EXTENDED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.51"
 SERIES = "/dicom-web/studies/2.25.1/series/2.25.1.1"
 FIRST = f"{SERIES}/instances/2.25.1.1.1"
@@ -139,7 +138,7 @@ async def test_all_fields_of_a_slice_can_be_asked_for(viewer: httpx2.AsyncClient
 
 
 async def test_a_big_endian_mr_is_sent_little_endian_to_a_viewer_that_demands_it(viewer: httpx2.AsyncClient) -> None:
-    expected = dcmread(FILES / "MR_small.dcm").pixel_array
+    expected = dcmread(TEST_FILES / "MR_small.dcm").pixel_array
     form = f"transfer-syntax={EXPLICIT}"
     whole = await viewer.get(path(2), headers={"Accept": f"application/dicom; {form}"})
     assert whole.headers["content-type"] == f"application/dicom; {form}"
@@ -187,11 +186,11 @@ async def test_a_report_has_no_thumbnail(viewer: httpx2.AsyncClient) -> None:
 
 
 async def test_bulk_data_is_read_by_tag(viewer: httpx2.AsyncClient) -> None:
-    ct = dcmread(FILES / "CT_small.dcm")
+    ct = dcmread(TEST_FILES / "CT_small.dcm")
     one = {"Accept": "application/octet-stream"}
     assert (await viewer.get(f"{FIRST}/bulkdata/7FE00010", headers=one)).content == ct.PixelData
     big = await viewer.get(f"{path(2)}/bulkdata/7FE00010", headers=one)
-    assert np.array_equal(np.frombuffer(big.content, "<i2"), dcmread(FILES / "MR_small.dcm").pixel_array.ravel())
+    assert np.array_equal(np.frombuffer(big.content, "<i2"), dcmread(TEST_FILES / "MR_small.dcm").pixel_array.ravel())
     assert (await viewer.get(f"{path(2)}/frames/2")).status_code == 404
     assert (await viewer.get(f"{path(4)}/bulkdata/7FE00010")).status_code == 404
     (private,) = [each for each in ct if each.tag == 0x00431029]
