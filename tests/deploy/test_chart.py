@@ -30,7 +30,13 @@ VALUE_SETS = {
     "OpenShift": ("fsGroup=null", "networkPolicy.egress.dns.ports=[5353]"),
     "no ingress, no policies": ("ingress.enabled=false", "networkPolicy.enabled=false"),
     "a load balancer for modalities": (
-        'dicom={"type": "LoadBalancer", "annotations": {"a/b": "c"}, "loadBalancerSourceRanges": ["192.0.2.0/24"]}',
+        'listeners.dicom={"type": "LoadBalancer", "annotations": {"a/b": "c"}}',
+        'listeners.dicom.loadBalancerSourceRanges=["192.0.2.0/24"]',
+    ),
+    "every listener, client certificates": (
+        *(f"listeners.{name}.enabled=true" for name in ("dicomTls", "mllp", "mllpTls", "query")),
+        'tls={"secretName": "clinics-tls", "clientCa": true}',
+        'policies.workstations="[]"',
     ),
     "images by digest, pulled with a secret": (
         'global.imagePullSecrets=["registry"]',
@@ -63,6 +69,8 @@ REFUSED = {
     "a secret among settings": ('services.anonymize.settings={"vault_key": "hunter2"}', "settings"),
     "a digest that is not one": ('services.triage.digest="latest"', "digest"),
     "an ingress without a certificate": ("ingress.tlsSecretName=null", "tlsSecretName"),
+    "TLS without a certificate": ("listeners.mllpTls.enabled=true", "secretName"),
+    "a listener that there is not": ('listeners.ftp={"enabled": true, "type": "ClusterIP"}', "ftp"),
     "no API keys": ("policies.apiKeys=null", "apiKeys"),
     "no memory limit": ("resources.limits.memory=null", "memory"),
 }
@@ -188,6 +196,64 @@ def test_every_container_is_asked_how_it_is_and_given_time_to_end(manifests: lis
 def test_openshift_chooses_user_and_group_itself(render: Render) -> None:
     for pod in pods(render("fsGroup=null")).values():
         assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def listening(manifests: list[Manifest], service: str) -> dict[str, int]:
+    """What a pod listens on beside HTTP, by name."""
+    ports = pods(manifests)[service]["containers"][0]["ports"]
+    return {port["name"]: port["containerPort"] for port in ports if port["name"] != "http"}
+
+
+def heard(manifests: list[Manifest], service: str) -> set[int]:
+    """The ports on which its policy lets anybody in, beside HTTP."""
+    rules = named(manifests, "NetworkPolicy", f"radrelay-{service}")["spec"]["ingress"]
+    return {port["port"] for rule in rules for port in rule["ports"]} - {8080}
+
+
+def called(manifests: list[Manifest], service: str) -> set[int]:
+    rules = named(manifests, "NetworkPolicy", f"radrelay-{service}")["spec"]["egress"]
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+EVERY_LISTENER = VALUE_SETS["every listener, client certificates"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ingest", "storage"),
+    [
+        ((), {"dicom": 11112}, {}),
+        (EVERY_LISTENER, {"dicom": 11112, "dicom-tls": 2762, "mllp": 2575, "mllp-tls": 2576}, {"query": 11113}),
+        (("listeners.dicom.enabled=false",), {}, {}),
+    ],
+    ids=["default", "every one", "HTTP only"],
+)
+def test_a_listener_has_its_port_its_service_and_its_way_through_the_policy(
+    render: Render, changes: tuple[str, ...], ingest: dict[str, int], storage: dict[str, int]
+) -> None:
+    rendered = render(*changes)
+    for service, ports in (("ingest", ingest), ("storage", storage)):
+        assert listening(rendered, service) == ports
+        assert heard(rendered, service) == set(ports.values())
+        for name, port in ports.items():
+            (route,) = named(rendered, "Service", f"radrelay-{service}-{name}")["spec"]["ports"]
+            assert (route["port"], route["targetPort"]) == (port, name)
+    assert {104, 11112} <= called(rendered, "ingest") or "dicom" not in ingest
+    assert ({104, 11112} <= called(rendered, "storage")) == ("query" in storage)
+
+
+def test_whoever_listens_with_tls_has_the_certificate_and_nobody_else(render: Render) -> None:
+    ingest = pods(render(*EVERY_LISTENER))["ingest"]
+    assert volume(ingest, "tls")["secret"]["secretName"] == "clinics-tls"
+    mounts = {mount["name"]: mount["mountPath"] for mount in ingest["containers"][0]["volumeMounts"]}
+    for setting in ("CERTIFICATE", "KEY", "CLIENT_CA"):
+        assert Path(environment(ingest)[f"RADRELAY_DICOM_TLS_{setting}"]).is_relative_to(mounts["tls"])
+    holders = [name for name, pod in pods(render(*EVERY_LISTENER)).items() if "tls" in str(pod["volumes"])]
+    assert holders == ["ingest"]
+
+
+def test_a_published_listener_sees_its_callers_own_addresses(render: Render) -> None:
+    published = render('listeners.dicom={"type": "LoadBalancer"}')
+    assert named(published, "Service", "radrelay-ingest-dicom")["spec"]["externalTrafficPolicy"] == "Local"
 
 
 def test_only_ingest_and_anonymize_hold_the_keys_to_originals(manifests: list[Manifest]) -> None:

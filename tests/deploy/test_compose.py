@@ -18,6 +18,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+QUERY: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.query.yaml").read_text())
 MakeSecrets = Callable[[Path], subprocess.CompletedProcess[str]]
 SERVICES = ("ingest", "anonymize", "storage", "triage", "assignment", "reporting", "notification")
 
@@ -78,6 +79,15 @@ def test_only_notification_and_the_front_have_a_way_out() -> None:
     assert outside == {"notification", "ingest", "ingress"}
     assert set(service("ingest")["networks"]) - inside == {"front"}
     assert all(listen.startswith("${") and ":-127.0.0.1}" in listen for listen in published())
+
+
+def test_workstations_reach_storage_only_where_that_is_chosen() -> None:
+    storage = QUERY["services"]["storage"]
+    assert set(QUERY["services"]) == {"storage"}
+    assert set(storage["networks"]) == set(QUERY["networks"]) - set(COMPOSE["networks"])
+    port = storage["environment"]["RADRELAY_QUERY_PORT"]
+    assert storage["ports"] == [f"${{RADRELAY_QUERY_LISTEN:-127.0.0.1}}:{port}:{port}"]
+    assert Path(storage["environment"]["RADRELAY_WORKSTATIONS_FILE"]).parent == Path("/etc/radrelay")
 
 
 def published() -> list[str]:

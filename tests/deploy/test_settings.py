@@ -31,7 +31,10 @@ def chart_environment(name: str) -> dict[str, str]:
 
 def compose_environment(name: str) -> dict[str, str]:
     """With every `${NAME:-default}` as its default and every required one as a word."""
-    environment = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"][name]["environment"]
+    files = [yaml.safe_load((ROOT / "deploy" / file).read_text()) for file in ("compose.yaml", "compose.query.yaml")]
+    environment = {
+        key: value for file in files for key, value in file["services"].get(name, {}).get("environment", {}).items()
+    }
     return {
         key: value.partition(":-")[2].rstrip("}") or "given" if value.startswith("${") else value
         for key, value in environment.items()
@@ -60,3 +63,9 @@ def test_the_ingress_leads_to_exactly_the_paths_that_a_service_answers(name: str
         assert "paths" not in facts[name]
     else:
         assert set(facts[name]["paths"]) == answered
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_listener_of_the_chart_is_a_setting_of_its_service(name: str, facts: dict[str, Any]) -> None:
+    told = {listener["setting"] for listener in facts[name].get("listeners", {}).values()}
+    assert told == {field for field in service(name).settings.model_fields if field.endswith("_port")} - {"http_port"}

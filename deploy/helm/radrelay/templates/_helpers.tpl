@@ -45,6 +45,25 @@ radrelay/zone: {{ .service.zone }}
 {{- with $choice.digest }}@{{ . }}{{ else }}:{{ $values.image.tag | default .root.Chart.AppVersion }}{{ end -}}
 {{- end -}}
 
+{{/* Listeners beside HTTP that are on: {name: {port, setting, tls, egress}}. */}}
+{{- define "radrelay.listeners" -}}
+{{- range $name, $fact := .service.listeners }}
+{{- if (index $.root.Values.listeners $name).enabled }}
+{{ $name }}: {{ $fact | toJson }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The name of the Secret with the certificate, if any of them speaks TLS. */}}
+{{- define "radrelay.certificate" -}}
+{{- range $name, $fact := include "radrelay.listeners" . | fromYaml }}
+{{- if $fact.tls }}
+{{- $.root.Values.tls.secretName }}
+{{- break }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Policy files: {file name: text} for every policy that has a text. */}}
 {{- define "radrelay.files" -}}
 {{- range $setting, $policy := .service.files }}
@@ -76,9 +95,17 @@ originals_url: {{ $values.blobs.originalsUrl | quote }}
 {{- if has "vault_api_key" .service.secrets }}
 vault_url: http://{{ include "radrelay.prefix" .root }}-anonymize:8080
 {{- end }}
-{{- if .service.dicom }}
-dicom_host: 0.0.0.0
-dicom_port: 11112
+{{- range include "radrelay.listeners" . | fromYaml }}
+{{ .setting }}: {{ .port }}
+{{- end }}
+{{- if include "radrelay.certificate" . }}
+dicom_tls_certificate: /run/secrets/tls/tls.crt
+dicom_tls_key: /run/secrets/tls/tls.key
+{{- if $values.tls.clientCa }}
+dicom_tls_client_ca: /run/secrets/tls/ca.crt
+{{- end }}
+{{- end }}
+{{- if .service.spool }}
 spool: /var/lib/radrelay/spool
 {{- end }}
 {{- if .service.packs }}
