@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,17 @@ CLINICAL = (
     "PSV 59.3 cm/s", "Gain 60 %", "C5-1", "ERECT PA CHEST",
 )  # fmt: skip
 
+# Other people's, in other fonts, for the images on which nothing was tuned.
+OTHERS_IDENTITY = (
+    "SMITHSON AURELIA", "Smithson, Aurelia M", "Pat-Nr 55-21-908", "12-MAR-1948", "2024.11.09 17:52",
+    "Klinikum Nordheide", "Op: J. Okonkwo", "0612345678", "SN 30117/24", "born 9.3.48", "5:52:08 pm",
+    "aurelia@example.org",
+)  # fmt: skip
+OTHERS_CLINICAL = (
+    "Left Ovary", "EF 61 %", "SUPINE AP", "Freq 3.5 MHz", "LVOT diam 2.1 cm", "MI 1.1", "Zoom 150 %", "Vmax 88 cm/s",
+    "Trans Thyroid", "PRF 1.4 kHz", "L LATERAL", "120 kV",
+)  # fmt: skip
+
 Grey = Any  # an array of rows x columns
 Rectangle = tuple[int, int, int, int]
 HALF = 127
@@ -51,10 +62,7 @@ class Line:
 
     text: str
     box: Rectangle
-
-    @property
-    def names_somebody(self) -> bool:
-        return self.text in IDENTITY
+    names_somebody: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,23 @@ class Burned:
     data: bytes
     lines: tuple[Line, ...]
     glyphs: Grey  # whether a pixel is one by whose light text is read: its own, or what is around dark text
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What is written, in which font, how light or on how light a ground, and how far from the left at most."""
+
+    identity: tuple[str, ...] = IDENTITY
+    clinical: tuple[str, ...] = CLINICAL
+    font: str = ""  # Pillow's own
+    light: int = 245
+    paper: int = 230
+    dark: int = 10
+    furthest: int = 60
+    seed: int = 0
+
+    def sized(self, size: int) -> Any:
+        return ImageFont.truetype(self.font, size) if self.font else ImageFont.load_default(size)
 
 
 def background(kind: str, rows: int, columns: int, seed: int) -> Grey:
@@ -85,22 +110,23 @@ def background(kind: str, rows: int, columns: int, seed: int) -> Grey:
 
 
 def drawn(
-    grey: Grey, size: int, draw: random.Random, *, inverse: bool, turned: bool
+    grey: Grey, size: int, draw: random.Random, hand: Hand, *, inverse: bool, turned: bool
 ) -> tuple[Grey, Grey, tuple[Line, ...]]:
     """Six lines on the picture, four that name somebody, two that a radiologist needs; glyphs as in `Burned`."""
     upright = np.rot90(grey, -1) if turned else grey
     image = Image.fromarray(np.ascontiguousarray(upright).astype(np.uint8))
     mask = Image.new("L", image.size)
-    font = ImageFont.load_default(size)
-    texts = draw.sample(IDENTITY, 4) + draw.sample(CLINICAL, 2)
+    font = hand.sized(size)
+    texts = draw.sample(hand.identity, 4) + draw.sample(hand.clinical, 2)
     draw.shuffle(texts)
     boxes = []
     for number, text in enumerate(texts):
-        at = draw.randint(4, 60), 8 + number * (image.height - 20) // len(texts)
-        boxes.append(written(image, text, at, font, inverse=inverse))
+        room = image.width - int(font.getlength(text)) - 8
+        at = draw.randint(4, min(hand.furthest, room)), 8 + number * (image.height - 20) // len(texts)
+        boxes.append(written(image, text, at, font, hand, inverse=inverse))
         ImageDraw.Draw(mask).text(at, text, font=font, fill=255)
     glyphs = np.asarray(mask) > HALF
-    lines = tuple(Line(text, box) for text, box in zip(texts, boxes, strict=True))
+    lines = tuple(Line(text, box, text in hand.identity) for text, box in zip(texts, boxes, strict=True))
     pixels, glyphs = np.asarray(image), around(glyphs) if inverse else glyphs
     return (
         (np.rot90(pixels), np.rot90(glyphs), lines_turned(lines, pixels.shape[1]))
@@ -109,13 +135,15 @@ def drawn(
     )
 
 
-def written(image: Image.Image, text: str, at: tuple[int, int], font: Any, *, inverse: bool) -> Rectangle:
+def written(
+    image: Image.Image, text: str, at: tuple[int, int], font: Any, hand: Hand = Hand(), *, inverse: bool
+) -> Rectangle:
     """Write it, light on dark or dark on light; where it stands."""
     pen = ImageDraw.Draw(image)
     left, top, right, bottom = (round(each) for each in pen.textbbox(at, text, font=font))
     if inverse:
-        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill=230)
-    pen.text(at, text, font=font, fill=10 if inverse else 245)
+        pen.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill=hand.paper)
+    pen.text(at, text, font=font, fill=hand.dark if inverse else hand.light)
     return top, left, bottom, right
 
 
@@ -129,7 +157,7 @@ def around(glyphs: Grey) -> Grey:
 def lines_turned(lines: tuple[Line, ...], height: int) -> tuple[Line, ...]:
     """Where they stand once the picture is turned left by a quarter."""
     return tuple(
-        Line(line.text, (height - right, top, height - left, bottom))
+        replace(line, box=(height - right, top, height - left, bottom))
         for line in lines
         for top, left, bottom, right in [line.box]
     )
@@ -236,12 +264,19 @@ FORMS: dict[str, Callable[[Grey], FileDataset]] = {
 
 
 def burned(
-    form: str, kind: str, size: int, *, inverse: bool = False, turned: bool = False, shape: tuple[int, int] = (600, 800)
+    form: str,
+    kind: str,
+    size: int,
+    *,
+    inverse: bool = False,
+    turned: bool = False,
+    shape: tuple[int, int] = (600, 800),
+    hand: Hand = Hand(),
 ) -> Burned:
     """One file with text of this size, in pixels; `shape` is rows and columns."""
-    draw = random.Random(f"{form} {kind} {size} {inverse} {turned}")
-    grey = background(kind, *shape, 0)
-    pixels, glyphs, lines = drawn(grey, size, draw, inverse=inverse, turned=turned)
+    draw = random.Random(f"{form} {kind} {size} {inverse} {turned}{hand.seed or ''}")
+    grey = background(kind, *shape, hand.seed)
+    pixels, glyphs, lines = drawn(grey, size, draw, hand, inverse=inverse, turned=turned)
     name = " ".join([form, kind, f"{size} px", *["inverse"] * inverse, *["turned"] * turned])
     return Burned(name, encoded(FORMS[form](np.ascontiguousarray(pixels))), lines, glyphs)
 

@@ -18,19 +18,31 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import APIRouter, FastAPI
 
 from radrelay_shared.envelope import Envelope, wrap
 from radrelay_shared.errors import Conflict, Forbidden, Full, Invalid, NotFound, Refused, TooLarge, Unreachable
 from radrelay_shared.events import OrderReceived, StudyStored
 from radrelay_shared.ports import Ack, Dead, Delivery, Message, Retry
 from radrelay_shared.security import Role
-from radrelay_shared.service import Context, Service
+from radrelay_shared.service import Context, Service, warm
 from radrelay_shared.telemetry import JsonLines
 from radrelay_shared.testing import api_keys_file, client, deliver, running
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TINY = Path(__file__).with_name("tiny_service.py")
 ORDER = OrderReceived(site="clinic-a", order="or-1", jurisdiction="US-MT")
+
+
+class Limit(int):
+    """A parameter of a route; counts how often FastAPI had to find out what it is."""
+
+    analysed = 0
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: Callable[[type], Any]) -> Any:
+        cls.analysed += 1
+        return handler(int)
 
 
 def service(*raised: BaseException | None) -> Service:
@@ -207,6 +219,22 @@ async def test_a_service_is_alive_and_ready_for_anybody_who_asks(tmp_path: Path)
         del http.headers["authorization"]
         assert (await http.get("/livez")).json() == {"status": "alive"}
         assert (await http.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_whoever_asks_first_does_not_wait_for_what_is_done_at_the_start() -> None:
+    async def lines(limit: Limit) -> int:
+        return limit
+
+    router = APIRouter()
+    router.add_api_route("/lines", lines)
+    app = FastAPI()
+    app.include_router(router)
+    before = Limit.analysed
+    await warm(app)
+    warmed = Limit.analysed
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://tiny") as asking:
+        assert (await asking.get("/lines", params={"limit": 3})).json() == 3
+    assert before < warmed == Limit.analysed
 
 
 async def test_it_is_alive_but_not_ready_without_its_bus(tmp_path: Path) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.dataset import FileDataset
 
-from burned import WHO, background, burned, encoded, grey8, instance, jpeg, jpeg_2000
+from burned import WHO, Hand, background, burned, encoded, grey8, instance, jpeg, jpeg_2000, written
 from radrelay_anonymize.domain import Context, Quarantined, Released, Words, release
 from radrelay_anonymize.domain.overlay import stays
 from radrelay_anonymize.domain.profile import packaged
 from radrelay_anonymize.pixels import Wash, without_identity
-from radrelay_anonymize.pixels.frames import Film
+from radrelay_anonymize.pixels.eyes import Eyes
+from radrelay_anonymize.pixels.frames import Box, Film
 from radrelay_anonymize.pixels.task import Task, Washed
 from radrelay_anonymize.pixels.worker import Washer
 from radrelay_shared.errors import Retryable
@@ -141,6 +145,25 @@ def test_lines_that_name_somebody_are_hidden_in_every_frame_that_leaves(
         assert all((each[top:bottom, left:right][glyphs] > 60).mean() < 0.02 for each in pictures)
 
 
+def test_hardly_anything_but_the_lines_is_hidden(context: Context, washer: Washer) -> None:
+    drawn = burned("grey8", "fan", 14, turned=True)
+    made = outcome(drawn.data, context, washer)
+    assert isinstance(made, Released)
+    changed = shown(made.data).pixel_array != shown(drawn.data).pixel_array
+    for top, left, bottom, right in (line.box for line in drawn.lines):
+        changed[top:bottom, left:right] = False
+    assert 0 < changed.mean() < 0.005
+
+
+@pytest.mark.parametrize(("size", "inverse"), [(9, False), (14, False), (22, True)])
+def test_words_are_read_apart_though_the_reader_learned_a_script_without_spaces(size: int, *, inverse: bool) -> None:
+    image = Image.fromarray(background("film", 60, 400, 1).astype(np.uint8))
+    top, left, bottom, right = written(image, "ERECT PA CHEST", (30, 20), Hand().sized(size), inverse=inverse)
+    picture = np.repeat(np.asarray(image)[..., None], 3, axis=2)
+    text, _ = Eyes().read(picture, Box(top - 4, left - 4, bottom + 4, right + 4))
+    assert text.split() == ["ERECT", "PA", "CHEST"]
+
+
 def test_an_image_without_text_keeps_its_very_bytes_and_says_nothing_of_cleaning(
     context: Context, washer: Washer
 ) -> None:
@@ -161,6 +184,18 @@ def test_a_process_that_takes_too_long_is_ended_and_the_image_waits(context: Con
     held = outcome(burned("grey8", "fan", 14, shape=(400, 560)).data, context, washer)
     washer.close()
     assert held == Quarantined(("pixels-timeout",))
+
+
+def test_a_process_that_takes_no_task_any_more_is_ended_and_the_image_waits(context: Context) -> None:
+    washer = Washer()
+    outcome(encoded(grey8(background("film", 64, 64, 1))), context, washer)
+    assert washer.process is not None
+    assert washer.process.pid is not None
+    os.kill(washer.process.pid, signal.SIGSTOP)
+    washer.seconds = 0.2
+    larger_than_a_pipe = encoded(grey8(background("film", 1200, 1200, 1)))
+    assert outcome(larger_than_a_pipe, context, washer) == Quarantined(("pixels-timeout",))
+    washer.close()
 
 
 def test_a_process_that_was_killed_is_replaced_and_the_image_is_cleaned_all_the_same(

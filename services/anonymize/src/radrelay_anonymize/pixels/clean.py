@@ -15,13 +15,14 @@ from radrelay_anonymize.domain.words import Words
 from radrelay_anonymize.pixels.cine import Glance, glances, samples
 from radrelay_anonymize.pixels.eyes import Eyes, Look
 from radrelay_anonymize.pixels.frames import Box, Film, Picture
+from radrelay_anonymize.pixels.ink import fitted
 from radrelay_anonymize.pixels.task import Task, Washed
 from radrelay_shared.dicom.reading import encode, quietly, read
 from radrelay_shared.errors import Invalid
 
-# A line that the detector misses upright it sees on its side, whichever way it runs; what was changed, in another size.
-FIRST, AGAIN = (Look(1.25), Look(1.25, turned=True)), (Look(1.5, turned=True),)
-LARGER = Look(1.7)
+# Most lines that the detector misses upright it sees on its side. What was changed is looked at in another size, the
+# way that most of its lines run: a line that was missed is likely to run so, too, and is seen best.
+FIRST, AGAIN, LARGER = (Look(1.25), Look(1.25, turned=True)), 1.5, Look(1.7)
 ROUNDS = 4  # the first look, and at most so many less one again
 
 DERIVATION, LONGEST_ST = "Burned-in text hidden", 1024
@@ -58,9 +59,10 @@ def _washed(task: Task, eyes: Eyes) -> Washed:
 
 def _looked_at(data: bytes, search: Search) -> tuple[bytes, tuple[str, ...]]:
     """The bytes without what was found, and a reason if that may not be all."""
+    boxes: list[Box] = []
     for number in range(ROUNDS):
         film = Film(read(data))
-        boxes = search.hits(samples(film), AGAIN) if number else search.hits(glances(film), FIRST)
+        boxes = search.hits(samples(film), (_again(boxes),)) if number else search.hits(glances(film), FIRST)
         if not boxes:
             return data, ("burned-in-doubtful",) if search.doubtful else ()
         film.hide(boxes)
@@ -68,6 +70,10 @@ def _looked_at(data: bytes, search: Search) -> tuple[bytes, tuple[str, ...]]:
         _flag(film.dataset)
         data = encode(film.dataset)
     return data, ("burned-in-doubtful",)
+
+
+def _again(hidden: list[Box]) -> Look:
+    return Look(AGAIN, turned=2 * sum(box.height > box.width for box in hidden) > len(hidden))
 
 
 @dataclass
@@ -83,17 +89,21 @@ class Search:
     doubtful: bool = False
 
     def hits(self, seen: Iterable[Glance], looks: tuple[Look, ...]) -> list[Box]:
-        """Boxes to hide."""
+        """What to hide: of each box that may name somebody, the ink."""
+        found: list[Box] = []
         hidden: list[Box] = []
         for picture, part in seen:
             for look in looks:
-                hidden += self._found(_within(self.eyes, picture, part, look), picture, hidden)
-        self.count += len(hidden)
+                new = [box for box in _within(self.eyes, picture, part, look) if not _is_in(box, hidden, 1)]
+                gone = self._gone(new, picture, found)
+                found += gone
+                hidden += [fitted(picture, box) for box in gone]
+        self.count += len(found)
         return hidden
 
-    def _found(self, boxes: Iterable[Box], picture: Picture, hidden: list[Box]) -> list[Box]:
-        """Those of the boxes that may name somebody, and are not hidden yet."""
-        new = list(dict.fromkeys(self._known(box) for box in boxes if not _is_in(box, hidden, 1)))
+    def _gone(self, boxes: Iterable[Box], picture: Picture, hidden: list[Box]) -> list[Box]:
+        """Those of the boxes that may name somebody."""
+        new = list(dict.fromkeys(self._known(box) for box in boxes))
         gone = [box for box in new if _is_in(box, hidden, SAME) or not self._stays(picture, box)]
         left = [box for box in new if box not in gone]
         gone += [box for box in left if self._is_bare(picture, box) and any(_beside(box, other) for other in gone)]
@@ -114,13 +124,13 @@ class Search:
         text, score = self.eyes.read(picture, box)
         if _is_mark(text, score, box):
             return True
-        if is_bare(text):
-            self.bare.add(key)
         thickness = min(box.height, box.width)
         if score < READABLE and thickness > LEGIBLE:
             if not self._is_seen(picture, box):
                 return True
             self.doubtful |= thickness > TALLEST_LINE
+        if is_bare(text):
+            self.bare.add(key)
         return stays(text, score, self.words)
 
     def _is_seen(self, picture: Picture, box: Box) -> bool:

@@ -28,6 +28,7 @@ REACH, STEP, FEWEST = 3, 40, 40  # a stroke: so many of 255 values within so few
 
 LINE = 48  # the reader's height, in pixels
 NARROWEST = 96
+GAP = 0.04  # probability of a space: the reader learned a script without them, and seldom thinks it the likeliest
 UPRIGHT = 1.5  # a box that is so many times as high as wide may hold turned text
 
 
@@ -84,10 +85,13 @@ class Eyes:
         line: Numbers = np.zeros((LINE, max(NARROWEST, _cells(width)), 3), np.float32)
         line[:, :width] = _resized(crop, width, LINE) / np.float32(127.5) - 1
         chances = _run(self.reader, line)[0]
+        space = chances.shape[1] - 1
         best, sure = chances.argmax(axis=1), chances.max(axis=1)
+        best[(best == 0) & (chances[:, space] > GAP)] = space
         said = (best != 0) & (best != np.concatenate(([0], best[:-1])))  # CTC: neither blanks nor repetitions
         text = "".join(self.characters[each] for each in best[said])
-        return text, float(sure[said].mean()) if said.any() else 0.0
+        glyphs = said & (best != space)
+        return text, float(sure[glyphs].mean()) if glyphs.any() else 0.0
 
 
 def _session(name: str) -> onnxruntime.InferenceSession:

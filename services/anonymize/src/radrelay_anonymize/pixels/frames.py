@@ -21,7 +21,6 @@ Frame = Any  # as decoded: rows x columns, and x 3 in colour
 
 MOST_BYTES = 1 << 30  # of decoded pixels
 NARROW = 0.6  # a window that shows less than this of all values is looked at, too
-ALONG, ACROSS = 4, 1  # pixels around a box that are hidden with it: where a line ends the detector is less sure
 MIDDLE = 128  # of the chroma of what is black
 # Native YBR_FULL_422: two pixels lie together, with one chroma (PS3.3 §C.7.6.3.1.2).
 HALVED = 2, [0, 0, MIDDLE, MIDDLE]
@@ -123,8 +122,7 @@ class Film:
 
     def hide(self, boxes: Iterable[Box]) -> None:
         """Make these boxes black in every frame."""
-        whole = Box(0, 0, self.rows, self.columns)
-        self.hidden += [box.wider(ACROSS, ALONG).common(whole) for box in boxes]
+        self.hidden += boxes
 
     def clear_bits(self) -> bool:
         """Take what hides in unused bits out of the samples; whether there was any."""

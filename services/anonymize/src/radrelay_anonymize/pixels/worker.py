@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -55,16 +56,20 @@ class Washer:
             self._end()
 
     def _asked(self, task: Task) -> Washed:
-        pipe = self._pipe()
-        pipe.send(task)
-        if not pipe.poll(self.seconds):
-            self._end()
-            return Washed(reasons=("pixels-timeout",))
-        answer: Washed = pipe.recv()
-        return answer
+        process, pipe = self._running()
+        with _deadline(process, self.seconds) as late:
+            try:
+                pipe.send(task)  # blocks, too, where nobody takes it
+                answer: Washed = pipe.recv()
+            except (OSError, EOFError):
+                if not late.is_set():
+                    raise
+                self._end()
+                return Washed(reasons=("pixels-timeout",))
+            return answer
 
-    def _pipe(self) -> Connection:
-        if self.pipe is None:
+    def _running(self) -> tuple[BaseProcess, Connection]:
+        if self.process is None or self.pipe is None:
             spawn = get_context("spawn")  # not fork: this process has threads
             self.pipe, theirs = spawn.Pipe()
             process = spawn.Process(target=serve, args=(theirs,), daemon=True, name="pixels")
@@ -73,7 +78,7 @@ class Washer:
             theirs.close()
         if self.closed:
             raise Retryable("this service is on its way down: the pixels are looked at when it is back")
-        return self.pipe
+        return self.process, self.pipe
 
     def _end(self) -> None:
         pipe, process = self.pipe, self.process
@@ -83,6 +88,24 @@ class Washer:
             process.join(GRACE)
         if pipe is not None:
             pipe.close()
+
+
+@contextmanager
+def _deadline(process: BaseProcess, seconds: float) -> Iterator[threading.Event]:
+    """Kill the process if this takes longer, which wakes whoever waits for it; the event tells that it was so."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def serve(pipe: Connection) -> None:
