@@ -80,6 +80,12 @@ class FrontDoor:
                 await asyncio.sleep(0.01)
         return self.seen.of(kind)
 
+    async def settled(self) -> None:
+        """Until nothing is being sealed any more."""
+        async with asyncio.timeout(10):
+            while self.context.spool.claimed():
+                await asyncio.sleep(0.01)
+
 
 @asynccontextmanager
 async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIterator[FrontDoor]:

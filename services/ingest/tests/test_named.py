@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -74,6 +73,7 @@ REFERRAL = [
         "||||Madison Valley Clinic|4 Main St^^Ennis"
     ),
     "OBR|1|PL100^HIS|FL100^RIS|70450^CT HEAD W/O^CPT4||||||||||||||ACC123",
+    "PRT||AD||RP|7788^GRAY^ART",
 ]
 
 
@@ -93,8 +93,8 @@ def test_everybody_whom_an_hl7_order_names_is_known_by_what_they_are() -> None:
     found = named_in_hl7(read(sent(message)))
     assert {kind: set(values) for kind, values in found.model_dump().items()} == {
         "people": {"DOE^JANE^Q", "Doe^Janie", "Kowalski", "ROE^JANE", "DOE^JIM", "COOK^RAE", "MARLOWE^TESS^^DR",
-                   "VOGELSANG^HEIKE"},
-        "numbers": {"88-77", "123456", "(406)555-0142", "jane@doe.example", "4065550177", "5550177", "ACCT-5",
+                   "VOGELSANG^HEIKE", "GRAY^ART"},
+        "numbers": {"7788", "88-77", "123456", "(406)555-0142", "jane@doe.example", "4065550177", "5550177", "ACCT-5",
                     "078-05-1120", "71339", "71340", "VN-9", "PL100", "FL100", "3344", "5566", "9988"},
         "dates": {"19800101"},
         "places": {"12 Mill Lane", "Apt 4", "Ennis", "59729"},
@@ -152,9 +152,7 @@ async def test_a_study_goes_on_with_what_its_order_and_its_clinic_say(open_door:
         assert {"Bozeman Clinic", "Gallatin Imaging", "Madison Valley Clinic"} <= set(found.institutions)
         assert {"ACC123", "71339"} <= set(found.numbers)
         assert "Vogelsang" not in received.model_dump_json()
-        async with asyncio.timeout(10):
-            while door.context.spool.claimed():
-                await asyncio.sleep(0.01)
+        await door.settled()
         assert [info.key async for info in door.context.originals.list("identities/")] == [received.words]
 
 
@@ -209,15 +207,23 @@ async def test_what_the_clinic_learns_of_a_patient_goes_with_what_comes(open_doo
         assert {"71339", "(406)555-0142"} <= set(found.numbers)
 
 
-async def test_a_purge_deletes_what_orders_and_clinic_said(open_door: Door, ct_slice: Slice) -> None:
+async def test_a_purge_deletes_what_orders_and_clinic_said_and_later_orders_bring_nothing_back(
+    open_door: Door, ct_slice: Slice
+) -> None:
     async with open_door() as door:
         await order(door, ORDER)
         await send(door, ct_slice())
         [received] = await door.told(StudyReceived)
+        await door.settled()
         now = datetime.now(UTC)
         await deliver(
             door.runtime, StudyPurged(site="bozeman", study=received.study, reason="test-data", purged_at=now)
         )
+        await order(door, ORDER | {"priority": "stat"})
+        async with door.as_(Role.ASSISTANT, "bozeman") as assistant:
+            verdict = {"verdict": "correct", "reason": "wrong patient", "patient": {"id": "7", "name": "Roe^Richard"}}
+            answer = await assistant.post(f"/ingest/reviews/{received.study}", json=verdict)
+        assert answer.status_code == 409
         assert [info.key async for info in door.context.originals.list("identities/")] == []
 
 

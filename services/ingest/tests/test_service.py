@@ -68,9 +68,7 @@ async def test_a_ct_sent_over_stow_is_sealed_byte_for_byte_and_announced(open_do
             "1.2.3.1.1",
             "CT",
         )
-        async with asyncio.timeout(10):
-            while door.context.spool.claimed():
-                await asyncio.sleep(0.01)
+        await door.settled()
 
 
 async def test_two_clinics_with_the_same_accession_number_do_not_mix(open_door: Door, ct_slice: Slice) -> None:

@@ -27,7 +27,8 @@ async def on_study_purged(envelope: Envelope[StudyPurged], context: IngestContex
         return
     objects = await delete_originals(context.originals, study, event.purged_at)
     decide = partial(erased, event=event, objects=objects)
-    await context.store.change(Study, event.study, decide, because=envelope)
+    study = await context.store.change(Study, event.study, decide, because=envelope) or study
+    await delete_originals(context.originals, study, event.purged_at)  # what was kept while it was judged once more
 
 
 HANDLERS: Mapping[type[Event], Handler] = {StudyPurged: on_study_purged}  # all else here begins outside

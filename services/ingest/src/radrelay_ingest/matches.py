@@ -34,14 +34,20 @@ async def answered(context: IngestContext, study: Study) -> tuple[Answered, Key]
 
 
 async def reconsider(context: IngestContext, key: Key) -> None:
-    """Judge a sealed study by the orders as they are now, and tell both of each other. Idempotent."""
+    """Judge a sealed study by the orders as they are now, and tell both of each other. Idempotent.
+
+    One that was purged is left alone: nothing of it goes on, and nobody's identity is kept for it again.
+    """
     study = await context.store.read(Study, key)
-    if study is None:
+    if study is None or study.purged:
         return
     for number in study.subject.patient.ids:
         await remember(context, study.site, number, studies=(key,))
     found, words = await answered(context, study)
     study = await context.store.change(Study, key, partial(answer, found=found, words=words)) or study
+    if study.purged:  # meanwhile
+        await context.originals.delete(words)
+        return
     await _follow_merges(context, study)
     await tell_orders(context, study, await orders_beside(context, study))
 

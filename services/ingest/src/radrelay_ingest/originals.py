@@ -27,12 +27,13 @@ async def lock(context: IngestContext, study: Study) -> None:
 async def delete_originals(originals: Blobs, study: Study, before: datetime) -> int:
     """Delete the batches sealed until then, what conflicted with them, and identities beside; how many objects.
 
-    Raises `Refused` if one of them is locked.
+    Whom orders and clinic name stays for batches sealed later. Raises `Refused` if one of them is locked.
     """
+    needed = study.words if any(each.completed_at > before for each in study.batches) else ""
     folders = [each.manifest.rpartition("/")[0] for each in study.batches if each.completed_at <= before]
     objects = 0
     for folder in (*folders, f"conflicts/{study.study}", f"identities/{study.study}"):
-        for key in [info.key async for info in originals.list(f"{folder}/")]:
+        for key in [info.key async for info in originals.list(f"{folder}/") if info.key != needed]:
             await originals.delete(key)
             objects += 1
     return objects

@@ -12,7 +12,7 @@ from radrelay_ingest.domain.studies import Study
 from radrelay_ingest.identities import keep_words, rename
 from radrelay_ingest.matches import orders_beside, reconsider, tell_orders
 from radrelay_shared.aggregate import Decision
-from radrelay_shared.errors import NotFound
+from radrelay_shared.errors import NotFound, Refused
 from radrelay_shared.events import Key
 from radrelay_shared.ports import Eq, In, Where
 from radrelay_shared.security import EVERY_SITE, Principal
@@ -42,7 +42,9 @@ async def order_for(context: IngestContext, study: Study, key: Key) -> Order:
 
 
 async def release(context: IngestContext, study: Study, order: Order | None) -> Study:
-    """Let it go on, with this order or none."""
+    """Let it go on, with this order or none; raises `Refused` if it was purged."""
+    if study.purged:
+        raise Refused(f"{study.study} was purged: there is nothing that could go on")
     current = await context.store.read(Study, study.study) or study
     before = await orders_beside(context, current)
     words = await keep_words(context, current, [*before, order] if order else before)
@@ -62,7 +64,8 @@ async def dismiss(context: IngestContext, study: Study) -> Study:
 
 async def correct(context: IngestContext, study: Study, patient: Patient, order: Order | None) -> Study:
     """The images name the wrong patient: its reports go back under this one; the originals stay as they are."""
-    await rename(context, study, patient, "corrected")
+    if not study.purged:
+        await rename(context, study, patient, "corrected")
     return await release(context, study, order)
 
 

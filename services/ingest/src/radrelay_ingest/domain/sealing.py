@@ -55,13 +55,13 @@ def erased(current: Study | None, event: StudyPurged, objects: int) -> Decision[
         for each in current.batches
     )
     said = StudyErased(site=current.site, study=current.study, what="originals", objects=objects)
-    left = {"batches": batches, "announced": len(batches), "subject": Subject(), "conflicts": (), "words": ""}
+    left = {"batches": batches, "announced": len(batches), "subject": Subject(), "conflicts": ()}
     return Decision(current.model_copy(update=left), [said])
 
 
 def answer(current: Study | None, found: Answered, words: Key) -> Decision[Study] | None:
     """Judge a sealed study by the orders as they are now; None if there is nothing to learn from them."""
-    if current is None:
+    if current is None or current.purged:
         return None
     study = judged(current, found).model_copy(update={"words": words})
     return None if study == current else told(study, current)

@@ -127,5 +127,10 @@ class Study(Aggregate):
     sealed: str = ""  # the arrival sealed last
 
     @property
+    def purged(self) -> bool:
+        """Whether all that came of it was deleted on purpose."""
+        return bool(self.batches) and all(batch.erased for batch in self.batches)
+
+    @property
     def next_batch(self) -> int:
         return len(self.batches) + 1

@@ -48,6 +48,8 @@ PHYSICIANS = (
     ("PV1", (7, 8, 9, 17, 52)),
     ("ORC", (10, 11, 12, 19)),
     ("OBR", (10, 16, 28)),
+    ("ROL", (4,)),
+    ("PRT", (5,)),  # from HL7 2.7 on
 )
 PEOPLE: Fields = (
     ("PID", (5, 6, 9), _xpn),  # aliases, and what the mother was called
