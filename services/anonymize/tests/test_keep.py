@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from prose.people import CLINICS, PATIENTS, PHYSICIANS, Person
-from prose.sentences import Sentence, leaked, plain, planted, words_in
-from radrelay_anonymize.domain import Words
+from prose.around import names_around, words_around
+from prose.people import PATIENTS, Person
+from prose.sentences import Sentence, leaked, plain, planted
 
 EACH = int(os.environ.get("RADRELAY_KEEP", "20"))
 LEAST = 0.98  # of clinical words
@@ -36,19 +36,6 @@ class Tally:
     @property
     def share(self) -> float:
         return self.kept / self.clinical
-
-
-def names_around(who: Person) -> list[str]:
-    """The parts of every name, longer than what anybody could take for an abbreviation."""
-    spelled = [who.name.partition("=")[0], *PHYSICIANS]
-    return [part for name in spelled for part in words_in(name) if len(part) > 2 and part != "Dr"]
-
-
-def words_around(who: Person) -> Words:
-    """What headers, order and clinic say."""
-    headers = Words.of(names=[who.name], identifiers=[who.record], dates=[who.born], uids=[who.study_uid])
-    order = Words.of(names=[who.name, *PHYSICIANS], identifiers=[who.accession, who.phone])
-    return headers | order | Words.of(places=[clinic.name for clinic in CLINICS])
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 MARK = "[removed]"
 
@@ -75,8 +76,9 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 }  # fmt: skip
 
 
-def without_patterns(text: str) -> str:
-    """The text with a mark in place of each match."""
-    for pattern in PATTERNS.values():
-        text = pattern.sub(MARK, text)
+def without_patterns(text: str, *, but: Collection[str] = ()) -> str:
+    """The text with a mark in place of each match, of all patterns but these."""
+    for name, pattern in PATTERNS.items():
+        if name not in but:
+            text = pattern.sub(MARK, text)
     return text

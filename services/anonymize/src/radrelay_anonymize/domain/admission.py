@@ -10,7 +10,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.tag import BaseTag
 
-from radrelay_anonymize.domain.gate import PIXELS, REGIONS, Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.gate import BULK, REGIONS, Pixels, pixel_state, refusal
 from radrelay_anonymize.domain.part10 import Part10
 from radrelay_anonymize.domain.runs import Element, Run
 from radrelay_shared.dicom.reading import quietly
@@ -26,7 +26,6 @@ ASKED = PRESENT | frozenset(
         ),
     )
 )  # fmt: skip
-BULK = frozenset(map(tag_for_keyword, PIXELS))
 META_CLASS = 0x00020002
 
 

@@ -12,7 +12,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
-from radrelay_anonymize.domain.gate import Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.gate import BULK, Pixels, pixel_state, refusal
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option, Profile
 from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, Actions, actions, passed_on
@@ -30,6 +30,7 @@ CONCEPT_NAME, CODE_VALUE = 0x0040A043, 0x00080100
 
 # VRs that may stand for one another; an element whose VR is not of its attribute's kind holds something else.
 KINDS = (TEXT, {"DS", "IS"}, {"DA", "DT"}, {"US", "SS", "UL", "SL", "UV", "SV", "OW", "OB"}, {"FL", "FD", "OF", "OD"})
+OPAQUE = frozenset({"OB", "OW"})  # may hold anything, so they stand for none but one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
         raise Invalid("sequences are nested too deeply")
     target = Dataset()
     for tag in source.keys():  # noqa: SIM118  a Dataset iterates over elements, parsing them
-        action = _action(source, int(tag), walk)
+        action = Action.REMOVE if depth and tag in BULK else _action(source, int(tag), walk)  # a thumbnail's
         walk.tally[action.value] += 1
         if action is Action.REMOVE:
             continue
@@ -129,7 +130,8 @@ def is_of_kind(vr: str, tag: int) -> bool:
         return True
     attribute = dictionary_VR(tag)
     own = set(attribute.split(" or "))
-    return vr == attribute or vr in own or any(vr in kind and own & kind for kind in KINDS)
+    kinds = (OPAQUE,) if vr in OPAQUE else KINDS
+    return vr == attribute or vr in own or any(vr in kind and own & kind for kind in kinds)
 
 
 def _concept(item: Dataset) -> str | None:

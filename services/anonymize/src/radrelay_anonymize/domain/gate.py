@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
@@ -33,6 +34,7 @@ REFUSED = {
     "Inventory": "inventory",
 }
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+BULK = frozenset(map(tag_for_keyword, PIXELS))
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 REGIONS = "SequenceOfUltrasoundRegions"
 VIDEO_SYNTAXES = ("MPEG", "HEVC")  # streams with boxes and tracks of their own

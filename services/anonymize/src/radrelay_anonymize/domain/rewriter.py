@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from radrelay_anonymize.domain.admission import BULK, admission
+from radrelay_anonymize.domain.admission import admission
 from radrelay_anonymize.domain.deidentify import CODE_VALUE, CONCEPT_NAME, Quarantined, is_of_kind
-from radrelay_anonymize.domain.gate import Pixels
+from radrelay_anonymize.domain.gate import BULK, Pixels
 from radrelay_anonymize.domain.part10 import Part10
 from radrelay_anonymize.domain.pieces import Buffer, Output
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
@@ -181,7 +181,8 @@ class _Walk:
         return private_action(tag, vr, creator) if creator else Action.REMOVE
 
     def _item(self, source: DataSet) -> bytes:
-        return item(b"".join([buffer for _, buffer in self.data_set(source)]))
+        """Without pixels: those of an item are a thumbnail's, and nobody looks at them."""
+        return item(b"".join([buffer for tag, buffer in self.data_set(source) if tag not in BULK]))
 
     def _short(
         self, memory: dict[bytes, bytes | None], element: Element, action: Action, charset: bytes

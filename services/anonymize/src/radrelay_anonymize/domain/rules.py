@@ -52,9 +52,12 @@ KEPT_TEXT: dict[str, tuple[str, ...]] = {
 
 # Text that means a code: its long digits are SNOMED's, not a patient's.
 KEPT_CODES = frozenset({
-    "CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning",
+    "CodeValue", "LongCodeValue", "URNCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "CodeMeaning",
     "ExtendedCodeValue", "ExtendedCodeMeaning", "CodingSchemeName", "CodingSchemeRegistry", "MappingResourceName",
 })  # fmt: skip
+
+# And of these what anybody may have typed: it goes where it has the form of identity, too.
+MEANINGS = frozenset({"CodeMeaning", "ExtendedCodeMeaning"})
 
 # Bytes that stay: pixels, what turns them into light, and signals. Any other OB or OW goes.
 KEPT_BINARY = frozenset({
@@ -177,6 +180,11 @@ def _by_vr(keyword: str, vr: str, options: frozenset[Option]) -> Action:
 def is_enumerated(tag: int) -> bool:
     """Whether the code string's value can only be one of DICOM's own terms."""
     return tag >> 16 == DISPLAY_GROUP or keyword_for_tag(tag) in ENUMERATED
+
+
+def is_meaning(tag: int) -> bool:
+    """Whether the text says what a code means."""
+    return keyword_for_tag(tag) in MEANINGS
 
 
 def names_a_class(tag: int) -> bool:

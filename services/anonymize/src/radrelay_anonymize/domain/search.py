@@ -33,11 +33,17 @@ def in_element(tag: int, vr: str, text: str, words: Words) -> Iterator[str]:
 
 def in_bytes(words: Words, folded: bytes) -> Iterator[str]:
     """Evidence in bytes of lower case, as text of no charset: what hides outside of readable elements."""
+    yield from _in_plain(words, folded)
+    if any(uid.encode() in folded for uid in words.uids):
+        yield "raw:uid"
+    if b"\0" in folded:  # UTF-16, as in colour profiles
+        yield from _in_plain(words, folded.replace(b"\0", b""))
+
+
+def _in_plain(words: Words, folded: bytes) -> Iterator[str]:
     plain, others = _long_names(words.names)
     if not plain.isdisjoint(folded.translate(_APART).split()) or (others and others.search(folded)):
         yield "raw:name"
-    if any(uid.encode() in folded for uid in words.uids):
-        yield "raw:uid"
     glued = [word for word in words.identifiers if len(word) >= SHORTEST_GLUED and not word.isdigit()]
     if any(word.encode() in folded for word in glued):
         yield "raw:identifier"

@@ -15,9 +15,10 @@ from pydicom.sequence import Sequence
 from radrelay_anonymize.domain.folding import fold, squeeze
 from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.pseudonyms import is_well_known, mapped_uid
-from radrelay_anonymize.domain.rules import is_enumerated, names_a_class
+from radrelay_anonymize.domain.rules import is_enumerated, is_meaning, names_a_class
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.words import Words
+from radrelay_shared.dicom.patterns import without_patterns
 from radrelay_shared.dicom.reading import texts
 
 
@@ -75,6 +76,7 @@ DUMMIES = {
 SPELLED = frozenset({*DUMMIES, "UI", "UR"})  # VRs whose values are text
 OLDEST_AGE = 89  # years; from 90 on, an age is identity
 DAYS_OF_AGE_UNIT = {"D": 1, "W": 7, "M": 30.4375, "Y": 365.25}
+IN_MEANINGS = frozenset({"long number"})  # of compounds and formulas (RO5323441)
 SHORTEST_IN_CODES = 5  # "PA" and "HEAD" are views and regions before they are names
 
 _DOTTED = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")  # DA before 1993
@@ -141,7 +143,9 @@ def _cleaned(given: Given, context: Context) -> Texts:
 
 
 def _coded(given: Given, context: Context) -> Texts:
-    return [context.words.redact(text)[: LONGEST.get(given.vr)] for text in given.values]
+    redacted = map(context.words.redact, given.values)
+    known = [without_patterns(text, but=IN_MEANINGS) for text in redacted] if is_meaning(given.tag) else redacted
+    return [text[: LONGEST.get(given.vr)] for text in known]
 
 
 def _kept(given: Given, context: Context) -> Texts:
