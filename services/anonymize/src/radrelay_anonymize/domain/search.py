@@ -33,11 +33,10 @@ def in_element(tag: int, vr: str, text: str, words: Words) -> Iterator[str]:
 
 def in_bytes(words: Words, folded: bytes) -> Iterator[str]:
     """Evidence in bytes of lower case, as text of no charset: what hides outside of readable elements."""
-    yield from _in_plain(words, folded)
     if any(uid.encode() in folded for uid in words.uids):
         yield "raw:uid"
-    if b"\0" in folded:  # UTF-16, as in colour profiles
-        yield from _in_plain(words, folded.replace(b"\0", b""))
+    utf_16 = folded.replace(b"\0", b"")  # as colour profiles have it
+    yield from {*_in_plain(words, folded), *_in_plain(words, utf_16)}
 
 
 def _in_plain(words: Words, folded: bytes) -> Iterator[str]:
