@@ -43,8 +43,7 @@ async def order_for(context: IngestContext, study: Study, key: Key) -> Order:
 
 async def release(context: IngestContext, study: Study, order: Order | None) -> Study:
     """Let it go on, with this order or none; raises `Refused` if it was purged."""
-    if study.purged:
-        raise Refused(f"{study.study} was purged: there is nothing that could go on")
+    _must_be_here(study)
     current = await context.store.read(Study, study.study) or study
     before = await orders_beside(context, current)
     words = await keep_words(context, current, [*before, order] if order else before)
@@ -64,9 +63,14 @@ async def dismiss(context: IngestContext, study: Study) -> Study:
 
 async def correct(context: IngestContext, study: Study, patient: Patient, order: Order | None) -> Study:
     """The images name the wrong patient: its reports go back under this one; the originals stay as they are."""
-    if not study.purged:
-        await rename(context, study, patient, "corrected")
+    _must_be_here(study)
+    await rename(context, study, patient, "corrected")
     return await release(context, study, order)
+
+
+def _must_be_here(study: Study) -> None:
+    if study.purged:
+        raise Refused(f"{study.study} was purged: there is nothing of it that could go on")
 
 
 async def _decide(context: IngestContext, study: Study, decision: reviews.Decide) -> Study:
