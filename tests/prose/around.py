@@ -5,6 +5,9 @@ from __future__ import annotations
 from prose.people import CLINICS, PHYSICIANS, Person
 from prose.sentences import words_in
 from radrelay_anonymize.domain import Words
+from radrelay_anonymize.domain.around import words_around as words_of
+from radrelay_anonymize.domain.profile import default
+from radrelay_shared.named import Named
 
 
 def names_around(who: Person) -> list[str]:
@@ -14,7 +17,11 @@ def names_around(who: Person) -> list[str]:
 
 
 def words_around(who: Person) -> Words:
-    """What headers, order and clinic say."""
+    """What headers, order and clinic say, as the service comes to know it."""
     headers = Words.of(names=[who.name], identifiers=[who.record], dates=[who.born], uids=[who.study_uid])
-    order = Words.of(names=[who.name, *PHYSICIANS], identifiers=[who.accession, who.phone])
-    return headers | order | Words.of(places=[clinic.name for clinic in CLINICS])
+    named = Named.of(
+        people=[who.name, *PHYSICIANS],
+        numbers=[who.accession, who.phone],
+        institutions=[clinic.name for clinic in CLINICS],
+    )
+    return headers | words_of(named, default())
