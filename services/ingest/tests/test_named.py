@@ -107,6 +107,10 @@ def test_what_is_no_fhir_names_nobody(document: Any) -> None:
     assert named_in_fhir(document) == Named()
 
 
+def test_half_a_letter_is_no_reason_to_refuse_an_order() -> None:
+    assert named_in_fhir({"telecom": [{"value": "71339\ud83d"}]}).numbers == ("71339?",)
+
+
 def test_more_than_anybody_is_called_is_cut_and_never_refused() -> None:
     named = Named.of(people=[*(f"Doe^{number}" for number in range(2000)), "x" * 5000])
     assert (len(named.people), named.people[-1]) == (1000, "Doe^999")

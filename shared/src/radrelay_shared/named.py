@@ -39,13 +39,20 @@ class Named(BaseModel):
         """Each value once, the first ones as far as the bounds go."""
         return cls(**{kind: _bounded(values) for kind, values in said.items()})
 
+    @classmethod
+    def union(cls, *several: Named) -> Named:
+        """All of them; where that is too much, the first ones count more."""
+        return cls.of(
+            **{kind: [value for each in several for value in getattr(each, kind)] for kind in cls.model_fields}
+        )
+
     def __or__(self, other: Named) -> Named:
-        """Both; where that is too much, this one's values count more."""
-        return Named.of(**{kind: (*getattr(self, kind), *getattr(other, kind)) for kind in Named.model_fields})
+        return Named.union(self, other)
 
 
 def _bounded(values: Iterable[str]) -> tuple[str, ...]:
-    said = dict.fromkeys(text for each in values if (text := each.strip()[:LONGEST].strip()))
+    whole = (each.encode(errors="replace").decode() for each in values)  # JSON can say half a surrogate pair
+    said = dict.fromkeys(text for each in whole if (text := each.strip()[:LONGEST].strip()))
     return tuple(said)[:MOST]
 
 

@@ -15,7 +15,7 @@ from radrelay_ingest.domain.reviews import Reason, called
 from radrelay_ingest.domain.studies import Study
 from radrelay_shared.errors import Conflict
 from radrelay_shared.events import Key
-from radrelay_shared.named import keep_named
+from radrelay_shared.named import Named, keep_named
 
 
 async def rename(context: IngestContext, study: Study, patient: Patient, reason: Reason) -> None:
@@ -42,7 +42,6 @@ async def _kept(context: IngestContext, study: Study, patient: Patient) -> str:
 async def keep_words(context: IngestContext, study: Study, orders: Iterable[Order]) -> Key:
     """Whom the study's patient, its clinic and these orders name, among the originals; the blob's key."""
     await context.refresh_sites()  # another process may have taken new names
-    named = study.subject.patient.named | context.site(study.site).named
-    for order in orders:
-        named |= order.request.named
+    first = (study.subject.patient.named, context.site(study.site).named)
+    named = Named.union(*first, *(order.request.named for order in orders))
     return await keep_named(context.originals, study.study, named)

@@ -68,7 +68,8 @@ class Request(Part):
     def named(self) -> Named:
         """Everybody and everything that the order names."""
         numbers = [each.value for each in (*self.numbers, self.visit)]
-        return self.patient.named | self.besides | Named.of(people=[self.referring_physician], numbers=numbers)
+        own = Named.of(people=[self.referring_physician], numbers=numbers)
+        return Named.union(self.patient.named, own, self.besides)
 
     @property
     def planned(self) -> datetime | None:
