@@ -100,6 +100,7 @@ def test_an_image_without_anything_hidden_keeps_its_very_bytes(basic: Context, c
 
 @pytest.mark.parametrize(("text", "may_stay"), [
     ("MI 0.6  TIS 0.2", True), ("PSV 59.3 cm/s", True), ("Right Kidney", True), ("L12-5", True), ("75 bpm", True),
+    ("c5-1", True), ("MIO.6 TISO.2", True), ("MARCO.5", False), ("5-1", False),
     ("QUILLFEATHER", False), ("ZQ-7788l2", False), ("04/07/1951", False), ("12:03:44 PM", False), ("00441239", False),
     ("Dr. Marlowe", False), ("Bozeman General", False), ("Li Wu", False), ("0l.O3.2025", False),
 ])  # fmt: skip

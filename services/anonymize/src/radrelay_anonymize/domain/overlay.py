@@ -93,7 +93,7 @@ CLINICAL = frozenset(word for words in VOCABULARY.values() for word in words.spl
 # What looks like somebody's, whatever the words around it; beside the patterns of prose.
 CLOCK = re.compile(r"\d{1,2} *[:hH] *\d{2}(?!\d)")
 PAIR = re.compile(r"\d *[-/:] *\d|\d\.\d+\.\d")  # two orders of a day and month, an image's number, an identifier
-TRANSDUCER = re.compile(r"(?<![A-Za-z])[A-Z]{1,2}\d{1,2}-\d{1,2}(?!\d)")  # its model and band: L12-5
+TRANSDUCER = re.compile(r"(?<![A-Za-z])(?:[A-Z]{1,2}|[a-z])\d{1,2}-\d{1,2}(?!\d)")  # its model and band: L12-5
 
 DIGITS_ALONE = 3  # of one number without a unit: a depth, a gain, a series
 DIGITS_IN_ALL = 8
@@ -104,6 +104,7 @@ SINGLE_LETTERS = 3
 _TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)?")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 _CONFUSED_DIGIT = re.compile(r"(?<=\d)[OoQDlI|](?=[\d./:-]|$)|(?<![A-Za-z])[OoQlI|](?=\d)")
+_NOUGHT = re.compile(r"(?<=[A-Z])O(?=\.\d)")  # MIO.6: the nought of a small index that touches its name
 _ALIKE = str.maketrans("oqdli|!sbz", "0001111582")  # after folding: what readers take for one another
 
 
@@ -114,6 +115,7 @@ def stays(text: str, score: float, words: Words) -> bool:
 
 def is_clinical(text: str) -> bool:
     """Whether it is made of nothing but clinical words, short numbers and measures."""
+    text = _NOUGHT.sub("0", text)
     tokens = _TOKEN.findall(TRANSDUCER.sub(" ", text))
     letters = [each for each in tokens if each[0].isalpha()]
     numbers = [each for each in tokens if not each[0].isalpha()]
