@@ -30,7 +30,7 @@ DERIVATION, LONGEST_ST = "Burned-in text hidden", 1024
 GLYPHS = 1.6  # a box so many times as long as high has no room for more than two glyphs
 LEGIBLE = 24  # pixels: thicker text can be read; what cannot has to look like text twice to count as such
 TALLEST_LINE = 48  # pixels; what is thicker and still looks like text is left to a person
-BESIDE = 1.0  # heights between two boxes of one line
+BESIDE, ALIKE = 1.0, 0.5  # heights between two boxes of one line; how high the lower of them is beside the higher
 SAME = 0.6  # of a box that lies in another one
 
 
@@ -168,10 +168,11 @@ def _is_mark(text: str, score: float, box: Box) -> bool:
 
 
 def _beside(box: Box, other: Box) -> bool:
-    """On one line, hardly apart."""
+    """On one line, of about one size, hardly apart."""
+    small, large = sorted((box.height, other.height))
     shared = min(box.bottom, other.bottom) - max(box.top, other.top)
     gap = max(box.left, other.left) - min(box.right, other.right)
-    return 2 * shared > min(box.height, other.height) and gap < BESIDE * min(box.height, other.height)
+    return 2 * shared > small and gap < BESIDE * small and ALIKE * large <= small
 
 
 def _flag(dataset: FileDataset) -> None:
