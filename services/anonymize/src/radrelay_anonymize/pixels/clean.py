@@ -83,6 +83,7 @@ class Search:
     words: Words
     eyes: Eyes
     kept: list[Box] = field(default_factory=list)
+    black: list[Box] = field(default_factory=list)  # what looks before this one hid
     verdicts: dict[bytes, bool] = field(default_factory=dict)  # by pixels
     bare: set[bytes] = field(default_factory=set)  # of those kept, the ones without a word
     count: int = 0
@@ -99,6 +100,7 @@ class Search:
                 found += gone
                 hidden += [fitted(picture, box) for box in gone]
         self.count += len(found)
+        self.black += hidden
         return hidden
 
     def _gone(self, boxes: Iterable[Box], picture: Picture, hidden: list[Box]) -> list[Box]:
@@ -126,9 +128,10 @@ class Search:
             return True
         thickness = min(box.height, box.width)
         if score < READABLE and thickness > LEGIBLE:
-            if not self._is_seen(picture, box):
-                return True
-            self.doubtful |= thickness > TALLEST_LINE
+            tall = thickness > TALLEST_LINE
+            if (tall and any(box.covers(each, 1) for each in self.black)) or not self._is_seen(picture, box):
+                return True  # tissue, or the pattern that black rectangles make
+            self.doubtful |= tall
         if is_bare(text):
             self.bare.add(key)
         return stays(text, score, self.words)
