@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.pixels.utils import get_expected_length
 from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from radrelay_anonymize.domain.gate import BULK, Pixels, pixel_state, refusal
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
@@ -78,6 +80,8 @@ def deidentify(dataset: FileDataset, context: Context) -> Outcome:
             copied = _copied(dataset, walk, depth=0)
         except Invalid:
             return Quarantined(("nested-too-deeply",))
+        if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+            _end_with_frames(copied)
         pixels = pixel_state(dataset)
         sign(copied, context.profile, original_annotation=dataset.get("BurnedInAnnotation"), pixels=pixels)
         return Deidentified(_as_file(copied, dataset), known.words, pixels, dict(walk.tally))
@@ -97,6 +101,13 @@ def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
     if _concept(source) in IDENTITY_CONCEPTS and "TextValue" in target:
         target["TextValue"] = dummy(target["TextValue"])
     return target
+
+
+def _end_with_frames(copied: Dataset) -> None:
+    """What follows the last sample goes here, for nobody sees it in a deflated stream afterwards."""
+    length = get_expected_length(copied) if "PixelData" in copied else 0
+    if any(copied.get("PixelData", b"")[length + length % 2 :]):
+        copied.PixelData = copied.PixelData[: length + length % 2]
 
 
 def _action(source: Dataset, tag: int, walk: _Walk) -> Action:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 
 import numpy as np
+from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from radrelay_anonymize.domain import Context, Quarantined, Released
@@ -56,12 +58,13 @@ def _washed(output: Output, wash: Wash, task: Callable[[bytes], Task]) -> Washed
 def _without_carriers(found: Released) -> tuple[Output, bool]:
     """The output without what hides outside of shown values, and whether samples have to be decoded to be sure."""
     dataset, syntax, pixels = found.dataset, found.dataset.file_meta.TransferSyntaxUID, found.output.pixels
-    spare = "BitsStored" in dataset and dataset.BitsAllocated in SUPPORTED_BITS and has_spare(dataset)
+    spare = "BitsStored" in dataset and dataset.get("BitsAllocated") in SUPPORTED_BITS and has_spare(dataset)
     if _is_deflated(found):
         return found.output, spare
     if syntax not in NATIVE:
         return patched(found.output, blanks(pixels)), spare and precision(pixels) > dataset.BitsStored
-    return patched(found.output, _spare_bits(found, str(syntax))) if spare else found.output, False
+    bits = _spare_bits(found, str(syntax)) if spare else iter(())
+    return patched(found.output, chain(bits, _behind_frames(found, str(syntax)))), False
 
 
 def _spare_bits(found: Released, syntax: str) -> Iterator[Patch]:
@@ -77,6 +80,20 @@ def _spare_bits(found: Released, syntax: str) -> Iterator[Patch]:
         if clean is not None:
             yield at, clean.tobytes()
         let_go(pixels)
+
+
+def _behind_frames(found: Released, syntax: str) -> Iterator[Patch]:
+    """Zeros for what follows the last sample, if it is anything else; raises `Invalid` if that place is not told."""
+    pixels = memoryview(found.output.pixels)
+    try:
+        length = get_expected_length(found.dataset)
+    except (AttributeError, TypeError, ValueError, KeyError):
+        raise Invalid("the header does not say how many pixels there are") from None
+    end = (8 if syntax == ImplicitVRLittleEndian else 12) + length + length % 2  # big endian words swap the last byte
+    for at in range(end, len(pixels), PIECE):
+        behind = pixels[at : at + PIECE]
+        if np.frombuffer(behind, np.uint8).any():
+            yield at, bytes(len(behind))
 
 
 def _is_deflated(found: Released) -> bool:
