@@ -206,7 +206,7 @@ def test_a_process_that_was_killed_is_replaced_and_the_image_is_cleaned_all_the_
     outcome(blank, context, washer)
     assert washer.process is not None
     washer.process.kill()
-    washer.process.join()
+    washer.process.wait()
     assert isinstance(outcome(blank, context, washer), Released)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from radrelay_anonymize.pixels.task import Task, Washed
@@ -26,7 +26,7 @@ class Washer:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
-        self.process: BaseProcess | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.pipe: Connection | None = None
         self.turn = threading.Lock()
         self.closed = False
@@ -68,14 +68,11 @@ class Washer:
                 return Washed(reasons=("pixels-timeout",))
             return answer
 
-    def _running(self) -> tuple[BaseProcess, Connection]:
+    def _running(self) -> tuple[subprocess.Popen[bytes], Connection]:
         if self.process is None or self.pipe is None:
-            spawn = get_context("spawn")  # not fork: this process has threads
-            self.pipe, theirs = spawn.Pipe()
-            process = spawn.Process(target=serve, args=(theirs,), daemon=True, name="pixels")
-            process.start()
-            self.process = process
-            theirs.close()
+            self.pipe, theirs = Pipe()
+            with theirs:
+                self.process = started(theirs.fileno())
         if self.closed:
             raise Retryable("this service is on its way down: the pixels are looked at when it is back")
         return self.process, self.pipe
@@ -85,13 +82,14 @@ class Washer:
         self.pipe = self.process = None
         if process is not None:
             process.kill()
-            process.join(GRACE)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
         if pipe is not None:
             pipe.close()
 
 
 @contextmanager
-def _deadline(process: BaseProcess, seconds: float) -> Iterator[threading.Event]:
+def _deadline(process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
     """Kill the process if this takes longer, which wakes whoever waits for it; the event tells that it was so."""
     late = threading.Event()
 
@@ -108,18 +106,25 @@ def _deadline(process: BaseProcess, seconds: float) -> Iterator[threading.Event]
         timer.cancel()
 
 
-def serve(pipe: Connection) -> None:
-    """Answer tasks until the other end closes, or nobody asks any more.
+def started(descriptor: int) -> subprocess.Popen[bytes]:
+    """This module as a process that answers on the descriptor.
 
-    Silent, for decoders written in C speak to standard error, and quote.
+    Not forked, for this process has threads, nor by `multiprocessing`, whose child imports all of a service as the
+    parent's main module. Silent, for decoders written in C speak to standard error, and quote.
     """
+    command = [sys.executable, "-P", "-m", "radrelay_anonymize.pixels.worker", str(descriptor)]
+    none = subprocess.DEVNULL
+    return subprocess.Popen(  # noqa: S603  this very module
+        command, stdin=none, stdout=none, stderr=none, pass_fds=[descriptor]
+    )
+
+
+def serve(pipe: Connection) -> None:
+    """Answer tasks until the other end closes, or nobody asks any more."""
     for each in (signal.SIGINT, signal.SIGTERM):  # a terminal's or a supervisor's; who started this process ends it
         signal.signal(each, signal.SIG_IGN)
     with suppress(OSError):  # if memory runs out, this process goes, and not the service that can start it again
         Path("/proc/self/oom_score_adj").write_text("1000")
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
     from radrelay_anonymize.pixels.clean import washed  # noqa: PLC0415  the engine is loaded here and nowhere else
     from radrelay_anonymize.pixels.eyes import Eyes  # noqa: PLC0415  as above
 
@@ -127,3 +132,7 @@ def serve(pipe: Connection) -> None:
     with suppress(EOFError, BrokenPipeError):
         while pipe.poll(IDLE_SECONDS):
             pipe.send(washed(pipe.recv(), eyes))
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))
