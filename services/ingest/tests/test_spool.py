@@ -225,6 +225,16 @@ def test_spare_segments_are_prepared_and_used_first(spool: Spool) -> None:
     assert files(spool.segments.spare) == 1
 
 
+def test_a_batch_to_which_something_came_since_it_was_judged_stays_open(spool: Spool) -> None:
+    keep(spool, ct())
+    judged = spool.waiting()["st-a"]
+    keep(spool, ct(1))
+    assert not spool.claim("st-a", judged)
+    assert spool.claimed() == set()
+    assert spool.claim("st-a", spool.waiting()["st-a"])
+    assert contents(spool) == [ct(), ct(1)]
+
+
 def test_an_instance_that_comes_while_a_spare_segment_is_written_through_is_not_written_over(spool: Spool) -> None:
     class AskedMeanwhile(threading.Event):
         def is_set(self) -> bool:

@@ -82,8 +82,8 @@ class Sealer:
             return (found.until - self.context.clock()).total_seconds()
         if found.basis is Basis.QUIET and self.questions.ask(study, last, said.sender if said else None):
             return self.context.settings.sweep_seconds
-        await asyncio.to_thread(self.spool.claim, study)
-        self._start(study)
+        if await asyncio.to_thread(self.spool.claim, study, last):  # or what came meanwhile is judged first
+            self._start(study)
         return SHORTEST_PAUSE
 
     def _start(self, study: Key) -> None:

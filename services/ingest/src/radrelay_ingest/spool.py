@@ -142,17 +142,23 @@ class Spool:
             raise FileNotFoundError(study)
         return batch.arrival
 
-    def claim(self, study: Key) -> None:
-        """Close the open batch: instances from now on begin the next one. The last batch must have been dropped."""
+    def claim(self, study: Key, last: datetime | None = None) -> bool:
+        """Close the open batch: instances from now on begin the next one. The last batch must have been dropped.
+
+        False, and it stays open, if an instance came after the `last` one that is known of, or is about to.
+        """
         with self.changing:
             if study in self.closed:
                 raise FileExistsError(study)
+            if last is not None and (self.opened[study].last > last or self.opened[study].coming):
+                return False
             (self.open_ / study).rename(self.sealing / study)
             batch = self.closed[study] = self.opened.pop(study)
         sync_folder(self.sealing)
         sync_folder(self.open_)
         with self.changing:
             self.changing.wait_for(lambda: not batch.coming)
+        return True
 
     def batch(self, study: Key) -> list[Spooled]:
         """The claimed instances, or those that are still waiting, in the order they came."""
