@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from radrelay_shared.errors import Conflict, Invalid
+from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Key
-from radrelay_shared.ports import Blobs
+from radrelay_shared.ports import Blobs, put_once
 
 LONGEST, MOST = 256, 1000  # characters of a value; values of a kind
 MOST_BYTES = 8 << 20  # more than such values can take in JSON
@@ -60,8 +59,7 @@ async def keep_named(originals: Blobs, study: Key, named: Named) -> Key:
     """Durable on return; the key of it. Doing it again changes nothing."""
     content = named.model_dump_json(exclude_defaults=True).encode()
     key = _key(study, content)
-    with suppress(Conflict):  # it is kept already
-        await originals.put(key, content, if_absent=True)
+    await put_once(originals, key, content)
     return key
 
 

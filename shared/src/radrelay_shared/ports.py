@@ -7,9 +7,12 @@ to the promises written here. Adapters translate every foreign error into `error
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+
+from radrelay_shared.errors import Conflict
 
 State = dict[str, Any]  # JSON: str, int, float, bool, None, list, dict
 
@@ -312,3 +315,9 @@ class Blobs(Protocol):
         """Return if an object can be written; raise `Unreachable` or `Full` if not."""
 
     async def close(self) -> None: ...
+
+
+async def put_once(blobs: Blobs, key: str, content: bytes) -> None:
+    """Keep content under a key that follows from it, durable on return; if it is there already nothing happens."""
+    with suppress(Conflict):
+        await blobs.put(key, content, if_absent=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 
 from radrelay_ingest.context import IngestContext
@@ -13,9 +12,9 @@ from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.reviews import Reason, called
 from radrelay_ingest.domain.studies import Study
-from radrelay_shared.errors import Conflict
 from radrelay_shared.events import Key
 from radrelay_shared.named import Named, keep_named
+from radrelay_shared.ports import put_once
 
 
 async def rename(context: IngestContext, study: Study, patient: Patient, reason: Reason) -> None:
@@ -34,8 +33,7 @@ async def _kept(context: IngestContext, study: Study, patient: Patient) -> str:
     said |= patient.model_dump(include={"name", "birth_date", "sex"})
     content = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False).encode()
     key = f"identities/{study.study}/{hashlib.sha256(content).hexdigest()}.json"
-    with suppress(Conflict):  # it is kept already
-        await context.originals.put(key, content, if_absent=True)
+    await put_once(context.originals, key, content)
     return key
 
 

@@ -17,8 +17,9 @@ from radrelay_ingest.domain.evidence import Evidence, ManifestGiven, with_manife
 from radrelay_ingest.domain.manifests import SignedManifest, read_manifest
 from radrelay_ingest.domain.sites import PublicKey
 from radrelay_shared.bodies import collected, patiently
-from radrelay_shared.errors import Conflict, Forbidden
+from radrelay_shared.errors import Forbidden
 from radrelay_shared.events import Key
+from radrelay_shared.ports import put_once
 
 ALGORITHM = "EdDSA"
 MAX_BYTES = 24 << 20  # of a signed manifest of the most instances
@@ -34,8 +35,7 @@ async def take_manifest(context: IngestContext, site: str, body: AsyncIterator[b
     manifest = await asyncio.to_thread(read_manifest, payload)
     study = context.study_key(site, manifest.study_instance_uid)
     key = f"manifests/{study}/{hashlib.sha256(token).hexdigest()}.jws"
-    with suppress(Conflict):  # it is kept already
-        await context.originals.put(key, token, if_absent=True)
+    await put_once(context.originals, key, token)
     given = ManifestGiven(key=key, count=manifest.count)
     await context.store.change(Evidence, study, partial(with_manifest, study=study, site=site, given=given))
     return study, manifest

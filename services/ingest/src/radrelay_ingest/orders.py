@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,8 +10,8 @@ from radrelay_ingest.context import IngestContext
 from radrelay_ingest.domain.fhir import read_order
 from radrelay_ingest.domain.orders import Order, Request, place
 from radrelay_ingest.matches import orders_numbered, reconsider, remember, studies_for
-from radrelay_shared.errors import Conflict
 from radrelay_shared.events import Key
+from radrelay_shared.ports import put_once
 
 NUMBERS = ("accession", "placer", "filler")
 
@@ -30,8 +29,7 @@ async def take_order(context: IngestContext, site: str, message: bytes, document
 async def keep_message(context: IngestContext, site: str, message: bytes, suffix: str) -> str:
     """Keep a message as it came, durable on return; its SHA-256."""
     content = hashlib.sha256(message).hexdigest()
-    with suppress(Conflict):  # it is kept already
-        await context.originals.put(f"messages/{site}/{content}.{suffix}", message, if_absent=True)
+    await put_once(context.originals, f"messages/{site}/{content}.{suffix}", message)
     return content
 
 

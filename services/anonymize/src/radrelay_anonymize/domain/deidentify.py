@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.pixels.utils import get_expected_length
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from radrelay_anonymize.domain.gate import BULK, Pixels, pixel_state, refusal
+from radrelay_anonymize.domain.gate import BULK, Pixels, end_of_frames, pixel_state, refusal
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option, Profile
 from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, Actions, actions, passed_on
@@ -105,9 +104,8 @@ def _copied(source: Dataset, walk: _Walk, depth: int) -> Dataset:
 
 def _end_with_frames(copied: Dataset) -> None:
     """What follows the last sample goes here, for nobody sees it in a deflated stream afterwards."""
-    length = get_expected_length(copied) if "PixelData" in copied else 0
-    if any(copied.get("PixelData", b"")[length + length % 2 :]):
-        copied.PixelData = copied.PixelData[: length + length % 2]
+    if "PixelData" in copied and any(copied.PixelData[(end := end_of_frames(copied)) :]):
+        copied.PixelData = copied.PixelData[:end]
 
 
 def _action(source: Dataset, tag: int, walk: _Walk) -> Action:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     UID,
@@ -128,6 +128,12 @@ def _is_suspect(dataset: FileDataset) -> bool:
 def _is_rendered(dataset: FileDataset) -> bool:
     """Scanners count in more than eight bits and without colour; screens do not."""
     return int(dataset.get("SamplesPerPixel") or 1) > 1 or int(dataset.get("BitsAllocated") or 16) <= SCREEN_BITS
+
+
+def end_of_frames(dataset: Dataset) -> int:
+    """Where native pixels end, padded to an even length (PS3.5 §8.1.1); raises as pydicom if their size is not told."""
+    length: int = get_expected_length(dataset)
+    return length + length % 2
 
 
 def _lacks_pixels(dataset: FileDataset) -> bool:

@@ -7,11 +7,10 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
-from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from radrelay_anonymize.domain import Context, Quarantined, Released
-from radrelay_anonymize.domain.gate import NATIVE
+from radrelay_anonymize.domain.gate import NATIVE, end_of_frames
 from radrelay_anonymize.domain.pieces import LARGE, MOST_BY_PYDICOM, PIECE, Output, Patch, let_go
 from radrelay_anonymize.domain.profile import Option
 from radrelay_anonymize.domain.release import Copied, verified
@@ -86,10 +85,10 @@ def _behind_frames(found: Released, syntax: str) -> Iterator[Patch]:
     """Zeros for what follows the last sample, if it is anything else; raises `Invalid` if that place is not told."""
     pixels = memoryview(found.output.pixels)
     try:
-        length = get_expected_length(found.dataset)
+        frames = end_of_frames(found.dataset)
     except (AttributeError, TypeError, ValueError, KeyError):
         raise Invalid("the header does not say how many pixels there are") from None
-    end = (8 if syntax == ImplicitVRLittleEndian else 12) + length + length % 2  # big endian words swap the last byte
+    end = (8 if syntax == ImplicitVRLittleEndian else 12) + frames  # big endian words swap the last byte
     for at in range(end, len(pixels), PIECE):
         behind = pixels[at : at + PIECE]
         if np.frombuffer(behind, np.uint8).any():

@@ -45,24 +45,27 @@ def _objects(document: Any) -> Iterator[Json]:
             waiting += each
 
 
+def _several(each: Json, name: str) -> list[Json]:
+    """The objects in a field, which repeats in some resources and in others does not."""
+    single = each.get(name)
+    return [single] if isinstance(single, dict) else listed(each, name)
+
+
 def _names(each: Json) -> Iterator[str]:
     """HumanNames, in all the ways in which they are spelled."""
-    single = each.get("name")
-    for name in [*listed(each, "name"), *([single] if isinstance(single, dict) else [])]:
+    for name in _several(each, "name"):
         yield from filter(None, (pn_of(name), text_of(name.get("text"))))
 
 
 def _numbers(each: Json) -> Iterator[str]:
     """Identifiers and ContactPoints; UIDs have a way of their own."""
-    single = each.get("identifier")
-    points = [*listed(each, "identifier"), *listed(each, "telecom"), *([single] if isinstance(single, dict) else [])]
+    points = [*_several(each, "identifier"), *listed(each, "telecom")]
     yield from (value for one in points if one.get("system") != STUDY_UIDS and (value := text_of(one.get("value"))))
 
 
 def _lines(each: Json) -> Iterator[str]:
     """Addresses, without state and country."""
-    single = each.get("address")
-    for address in [*listed(each, "address"), *([single] if isinstance(single, dict) else [])]:
+    for address in _several(each, "address"):
         lines = address.get("line")
         said = [*(lines if isinstance(lines, list) else []), *(address.get(name) for name in ADDRESS)]
         yield from filter(None, map(text_of, said))
@@ -75,10 +78,9 @@ def _titles(each: Json) -> Iterator[str]:
 
 def _references(each: Json) -> Iterator[tuple[str, Json]]:
     """(Field, reference)."""
-    for field, value in each.items():
+    for field in each:
         if field in TO_PEOPLE or field in TO_ORGANIZATIONS:
-            several = value if isinstance(value, list) else [value]
-            yield from ((field, one) for one in several if isinstance(one, dict))
+            yield from ((field, one) for one in _several(each, field))
 
 
 def _shown(references: list[tuple[str, Json]], *, people: bool) -> Iterator[str]:
