@@ -21,7 +21,14 @@ from radrelay_anonymize.main import SERVICE
 from radrelay_anonymize.vault import Called, Uids
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.envelope import wrap
-from radrelay_shared.events import PatientChanged, StudyAnonymized, StudyErased, StudyPurged, StudyQuarantined
+from radrelay_shared.events import (
+    PatientChanged,
+    StudyAnonymized,
+    StudyErased,
+    StudyHeld,
+    StudyPurged,
+    StudyQuarantined,
+)
 from radrelay_shared.ports import Eq
 from radrelay_shared.security import Role
 from radrelay_shared.testing import client, deliver, running
@@ -195,6 +202,23 @@ async def test_what_is_purged_has_no_way_back(bench: Bench, zenobia: File, scope
     async with client(bench.runtime, Role.AUDITOR) as http:
         looks = (await http.get("/vault/audit", params={"study": "st-one"})).json()
     assert [each["action"] for each in looks[:3]] == ["wish-purge", "wish-purge", "purge"]
+
+
+async def test_what_is_under_legal_hold_is_not_purged_and_neither_is_the_rest_of_its_patient(
+    bench: Bench, zenobia: File
+) -> None:
+    """The hold came after the first wish; the word of its lifting counts, also when an older one comes after it."""
+    await bench.receive([zenobia()])
+    await bench.receive([zenobia(study=2)], study="st-two")
+    assert (await wish_purge(bench, "ann", "patient")).status_code == 202
+    await deliver(bench.runtime, StudyHeld(site="bozeman", study="st-two", held=True))
+    refused = await wish_purge(bench, "bob", "patient")
+    assert (refused.status_code, "st-two is under legal hold" in refused.json()["detail"]) == (409, True)
+    assert [(await bench.identity(study)).status_code for study in ("st-one", "st-two")] == [200, 200]
+    for held, sequence in ((False, 4), (True, 3)):
+        await deliver(bench.runtime, StudyHeld(site="bozeman", study="st-two", held=held), sequence=sequence)
+    assert (await wish_purge(bench, "bob", "patient")).status_code == 200
+    assert [(await bench.identity(study)).status_code for study in ("st-one", "st-two")] == [404, 404]
 
 
 async def wish_purge(bench: Bench, who: str, scope: str = "study") -> httpx2.Response:

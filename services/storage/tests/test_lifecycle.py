@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from radrelay_shared.events import StudyAnonymized, StudyErased, StudyPurged
-from radrelay_shared.ports import Ack
+from radrelay_shared.envelope import Envelope, unwrap
+from radrelay_shared.events import Event, StudyAnonymized, StudyErased, StudyHeld, StudyPurged
+from radrelay_shared.ports import Ack, Delivery
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
 from radrelay_shared.testing import client, deliver
@@ -55,6 +56,19 @@ async def proposed(runtime: Runtime, who: str = "ana", reason: str = "sent-by-mi
 
 async def approved(runtime: Runtime, who: str) -> int:
     return int((await ask(runtime, who, "POST", "/purges/st-1/approve")).status_code)
+
+
+async def listening(runtime: Runtime, kind: type[Event]) -> list[Envelope[Any]]:
+    """What comes of this kind from now on."""
+    told: list[Envelope[Any]] = []
+
+    async def consume(delivery: Delivery) -> Ack:
+        told.append(unwrap(delivery.message))
+        return Ack()
+
+    assert runtime.bus is not None
+    await runtime.bus.subscribe("others", [kind.type], consume)
+    return told
 
 
 async def acts(runtime: Runtime) -> list[tuple[str, str]]:
@@ -139,6 +153,16 @@ async def test_one_of_two_holds_that_is_lifted_leaves_the_other(runtime: Runtime
     assert [kind for kind, _ in await acts(runtime)] == ["held", "held", "hold-lifted"]
 
 
+async def test_the_others_are_told_of_holds(runtime: Runtime) -> None:
+    """What is held stays held until the last of them is lifted."""
+    told = await listening(runtime, StudyHeld)
+    for verb, matter in (("PUT", "case-1"), ("PUT", "case-2"), ("DELETE", "case-1"), ("DELETE", "case-2")):
+        await ask(runtime, "cem", verb, f"/holds/st-1/{matter}")
+    await runtime.relay.idle()
+    in_order = sorted(told, key=lambda each: each.sequence)
+    assert [each.data.held for each in in_order] == [True, True, True, False]
+
+
 async def test_expiry_only_proposes_and_two_people_must_still_agree(runtime: Runtime, watch: Any) -> None:
     """A Montanan of 14: kept until 25, eleven years from now."""
     rules = context(runtime).rules
@@ -162,18 +186,11 @@ async def test_a_held_study_is_not_even_proposed(runtime: Runtime, watch: Any) -
 
 
 async def test_the_others_are_told_and_what_they_deleted_is_in_the_ledger(runtime: Runtime) -> None:
-    told: list[str] = []
-
-    async def consume(delivery: Any) -> Any:
-        told.append(delivery.message.type)
-        return Ack()
-
-    assert runtime.bus is not None
-    await runtime.bus.subscribe("others", [StudyPurged.type], consume)
+    told = await listening(runtime, StudyPurged)
     await proposed(runtime, "ana")
     await approved(runtime, "ben")
     await runtime.relay.idle()
-    assert told == ["radrelay.study.purged.v1"]
+    assert [each.type for each in told] == ["radrelay.study.purged.v1"]
     await deliver(runtime, StudyErased(site="clinic-a", study="st-1", what="originals", objects=2))
     await deliver(runtime, StudyErased(site="clinic-a", study="st-1", what="identity", objects=1))
     entries = (await ask(runtime, "ana", "GET", "/custody/st-1")).json()["entries"]

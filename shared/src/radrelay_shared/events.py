@@ -162,6 +162,13 @@ class PackRestored(Event):
     manifest_sha256: str
 
 
+class StudyHeld(Event):
+    """A legal hold was put on a study, or its last one was lifted: what is held, nobody destroys."""
+
+    type: ClassVar[str] = "radrelay.study.held.v1"
+    held: bool
+
+
 class StudyPurged(Event):
     """Two people decided that a study is deleted for good; everyone deletes what they have of it."""
 
@@ -324,7 +331,7 @@ EVENTS: dict[str, type[Event]] = {event.type: event for event in every_event()}
 # of them runs, so that an event is kept for a reader that has not started yet.
 READERS: dict[str, tuple[type[Event], ...]] = {
     "ingest": (StudyPurged,),
-    "anonymize": (PatientChanged, StudyReceived, StudyUpdated, StudyPurged, PackDamaged),
+    "anonymize": (PatientChanged, StudyReceived, StudyUpdated, StudyHeld, StudyPurged, PackDamaged),
     "storage": (
         StudyAnonymized,
         ModelAsked,

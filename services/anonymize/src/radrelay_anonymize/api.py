@@ -16,6 +16,7 @@ from radrelay_anonymize.vault import cases_of_patient, current_identity, left_un
 from radrelay_shared.aggregate import Input
 from radrelay_shared.audit import record, records
 from radrelay_shared.bodies import collected
+from radrelay_shared.errors import Refused
 from radrelay_shared.security import Operator
 
 router = APIRouter(prefix="/vault", tags=["vault"])
@@ -70,6 +71,9 @@ async def forget(wish: Purge, caller: Operator, context: Ctx, response: Response
     """
     case = await case_for(caller, wish.study, context)
     cases = [case] if wish.scope == "study" else await cases_of_patient(context, case)
+    for each in cases:
+        if each.on_legal_hold:
+            raise Refused(f"{each.study} is under legal hold; nothing was purged: lift the hold first, or ask for less")
     wished = [each for each in cases if each.purge_wished_by in ("", caller.subject) and not each.purged]
     for each in wished or cases:
         await record(context.store, caller, "wish-purge" if wished else "purge", each.study, wish.scope)

@@ -7,7 +7,7 @@ from typing import Any
 
 from radrelay_anonymize.batch import Work, identify
 from radrelay_anonymize.context import AnonymizeContext
-from radrelay_anonymize.domain.cases import Batch, Case, Held, erased, finished
+from radrelay_anonymize.domain.cases import Batch, Case, Held, erased, finished, legally_held
 from radrelay_anonymize.restoring import made_again
 from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids, purge
 from radrelay_shared.aggregate import Decision
@@ -17,6 +17,7 @@ from radrelay_shared.events import (
     PackDamaged,
     PackRestored,
     PatientChanged,
+    StudyHeld,
     StudyPurged,
     StudyReceived,
     StudyUpdated,
@@ -43,6 +44,12 @@ async def on_patient_changed(envelope: Envelope[PatientChanged], context: Anonym
     event = envelope.data
     content = await context.originals.read(event.identity)
     await keep_called(context, event.site, event.study, content, envelope.time)
+
+
+async def on_study_held(envelope: Envelope[StudyHeld], context: AnonymizeContext) -> None:
+    """Remember it, for the vault's own purge."""
+    noted = partial(legally_held, sequence=envelope.sequence, held=envelope.data.held)
+    await context.store.change(Case, envelope.data.study, noted, because=envelope)
 
 
 async def on_study_purged(envelope: Envelope[StudyPurged], context: AnonymizeContext) -> None:
@@ -97,6 +104,7 @@ HANDLERS: dict[type[Event], Any] = {
     PatientChanged: on_patient_changed,
     StudyReceived: on_study_received,
     StudyUpdated: on_study_received,
+    StudyHeld: on_study_held,
     StudyPurged: on_study_purged,
     PackDamaged: on_pack_damaged,
 }

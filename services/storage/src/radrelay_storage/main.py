@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radrelay_shared.events import PackDamaged, StudyPurged, StudyStored
+from radrelay_shared.events import PackDamaged, StudyHeld, StudyPurged, StudyStored
 from radrelay_shared.service import Service, run
 from radrelay_storage.context import StorageContext
 from radrelay_storage.front import front
@@ -14,7 +14,7 @@ from radrelay_storage.tasks import AGGREGATES, TASKS
 SERVICE = Service(
     name="storage",
     handlers=HANDLERS,
-    emits=(StudyStored, StudyPurged, PackDamaged),
+    emits=(StudyStored, StudyHeld, StudyPurged, PackDamaged),
     paths=PATHS,
     settings=StorageSettings,
     context=StorageContext,

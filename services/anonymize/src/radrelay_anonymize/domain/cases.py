@@ -59,6 +59,8 @@ class Case(Aggregate):
     sealed: str = ""  # see `seals`; empty until an instance could be read, and once it was purged
     key: str = ""  # the master key that opens it
     pseudonym: str = ""  # the patient, as the reading zone knows them
+    on_legal_hold: bool = False
+    told_of_hold: str = ""  # the sequence of what said so
     purge_wished_by: str = ""  # who; a second person carries it out
     purged: bool = False  # the way back was destroyed on purpose; nothing of the study is de-identified any more
     profile: Profile | None = None  # under which all its batches are de-identified
@@ -114,6 +116,13 @@ def decided(
     if release is None or release.received is None:
         return Decision(case)
     return Decision(_with(case, release), events_of(release.received, release))
+
+
+def legally_held(case: Case | None, sequence: str, *, held: bool) -> Decision[Case] | None:
+    """Note whether there is a legal hold; None if a later word is known."""
+    if case is None or case.told_of_hold >= sequence:
+        return None
+    return Decision(case.model_copy(update={"on_legal_hold": held, "told_of_hold": sequence}))
 
 
 def purge_wished(case: Case | None, who: str) -> Decision[Case] | None:

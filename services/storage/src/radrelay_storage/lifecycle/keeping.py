@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from radrelay_shared.aggregate import Aggregate, Decision, Part
 from radrelay_shared.errors import Forbidden, NotFound, Refused
-from radrelay_shared.events import StudyPurged
+from radrelay_shared.events import StudyHeld, StudyPurged
 from radrelay_shared.ports import Index
 
 EYES = 2  # people who must agree; a policy is none
@@ -74,14 +74,20 @@ def held(keeping: Keeping, hold: Hold) -> Decision[Keeping] | None:
         return None
     if len(keeping.holds) == MOST_HOLDS:
         raise Refused(f"{keeping.study} has {MOST_HOLDS} holds already")
-    return Decision(keeping.model_copy(update={"holds": (*keeping.holds, hold)}))
+    return _holding(keeping, (*keeping.holds, hold))
 
 
 def lifted(keeping: Keeping, matter: str) -> Decision[Keeping]:
     left = tuple(each for each in keeping.holds if each.matter != matter)
     if len(left) == len(keeping.holds):
         raise NotFound(f"{keeping.study} is not held for this matter")
-    return Decision(keeping.model_copy(update={"holds": left}))
+    return _holding(keeping, left)
+
+
+def _holding(keeping: Keeping, holds: tuple[Hold, ...]) -> Decision[Keeping]:
+    """With these holds; the vault, which purges for itself, is told whether there is one."""
+    told = StudyHeld(site=keeping.site, study=keeping.study, held=bool(holds))
+    return Decision(keeping.model_copy(update={"holds": holds}), [told])
 
 
 def proposed(keeping: Keeping, reason: str, by: str, at: datetime) -> Decision[Keeping]:
