@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import pytest
 
 from radrelay_anonymize.domain.around import words_around
 from radrelay_anonymize.domain.profile import packaged
+from radrelay_shared.confided import confide
 from radrelay_shared.events import PackDamaged, PackRestored, StudyAnonymized
 from radrelay_shared.named import Named, keep_named
 from radrelay_shared.security import Role
@@ -28,6 +28,7 @@ AROUND = Named.of(
     places=["12 Mill Lane", "Ennisbrook"],
     institutions=["St. Agnes Fracture Clinic"],
 )
+SECRET = b"ingest's own secret"
 SAID = "Fracture? Vogelsang, St. Agnes, 71339 (PL 88 Q)"
 KEPT = "Fracture? [removed], St. [removed], [removed] ([removed])"
 
@@ -37,7 +38,7 @@ async def described(bench: Bench, told: StudyAnonymized) -> list[str]:
 
 
 async def test_what_only_orders_and_clinic_say_goes_from_every_copy(bench: Bench, zenobia: File) -> None:
-    words = await keep_named(bench.context.originals, "st-one", AROUND)
+    words = await keep_named(bench.context.originals, "st-one", AROUND, SECRET)
     await bench.receive([zenobia(1, StudyDescription=SAID), zenobia(2, StudyDescription=SAID)], words=words)
     [told] = bench.downstream.of(StudyAnonymized)
     assert await described(bench, told) == [KEPT, KEPT]
@@ -46,7 +47,7 @@ async def test_what_only_orders_and_clinic_say_goes_from_every_copy(bench: Bench
 async def test_an_order_that_came_late_counts_for_the_next_batch(bench: Bench, zenobia: File) -> None:
     said = "CT for Vogelsang"
     await bench.receive([zenobia(1, StudyDescription=said)])
-    words = await keep_named(bench.context.originals, "st-one", AROUND)
+    words = await keep_named(bench.context.originals, "st-one", AROUND, SECRET)
     await bench.receive([zenobia(2, StudyDescription=said)], batch=2, words=words)
     first, second = bench.downstream.of(StudyAnonymized)
     assert [await described(bench, each) for each in (first, second)] == [["CT for Vogelsang"], ["CT for [removed]"]]
@@ -57,11 +58,11 @@ async def test_a_batch_made_again_is_cleaned_of_the_same_words_and_has_the_same_
 ) -> None:
     """Though more is known of the study by then."""
     originals, blobs, pack = bench.context.originals, bench.context.blobs, "st-one/000001/0001.pack"
-    words = await keep_named(originals, "st-one", AROUND)
+    words = await keep_named(originals, "st-one", AROUND, SECRET)
     await bench.receive([zenobia(1, StudyDescription=SAID)], words=words)
     [told] = bench.downstream.of(StudyAnonymized)
     whole = await blobs.read(pack)
-    more = await keep_named(originals, "st-one", AROUND | Named.of(people=["Fracture^Frances"]))
+    more = await keep_named(originals, "st-one", AROUND | Named.of(people=["Fracture^Frances"]), SECRET)
     await bench.receive([zenobia(2, StudyDescription=SAID)], batch=2, words=more)
     await blobs.put(pack, b"bad" + whole[3:])
     damaged = PackDamaged(site="bozeman", study="st-one", batch=1, object=pack, manifest_sha256=told.manifest_sha256)
@@ -71,7 +72,7 @@ async def test_a_batch_made_again_is_cleaned_of_the_same_words_and_has_the_same_
 
 
 async def test_what_an_assistant_releases_is_cleaned_of_them_too(bench: Bench, zenobia: File) -> None:
-    words = await keep_named(bench.context.originals, "st-one", AROUND)
+    words = await keep_named(bench.context.originals, "st-one", AROUND, SECRET)
     await bench.receive([zenobia(1, StudyDescription=SAID, BurnedInAnnotation="YES")], words=words)
     assert bench.downstream.of(StudyAnonymized) == []
     async with client(bench.runtime, Role.ASSISTANT) as assistant:
@@ -85,13 +86,14 @@ async def test_what_an_assistant_releases_is_cleaned_of_them_too(bench: Bench, z
 @pytest.mark.parametrize("damage", ["lost", "changed", "another study's", "no such shape"])
 async def test_without_its_words_nothing_of_a_batch_leaves(bench: Bench, zenobia: File, damage: str) -> None:
     originals = bench.context.originals
-    words = await keep_named(originals, "st-two" if damage == "another study's" else "st-one", AROUND)
+    words = await keep_named(originals, "st-two" if damage == "another study's" else "st-one", AROUND, SECRET)
     if damage == "lost":
         await originals.delete(words)
     elif damage == "changed":
         await originals.put(words, (await originals.read(words)).replace(b"Vogelsang", b"Vogelzang"))
     elif damage == "no such shape":
-        words = await _kept_as_it_is(bench, {"people": "Vogelsang", "numbers": [1] * 10_000})
+        shapeless = json.dumps({"people": "Vogelsang", "numbers": [1] * 10_000}).encode()
+        words = await confide(originals, "identities/st-one/words", shapeless, SECRET)
     await bench.receive([zenobia(1, StudyDescription=SAID)], words=words)
     assert bench.runtime.bus is not None
     [letter] = await bench.runtime.bus.dead_letters("anonymize")
@@ -99,14 +101,6 @@ async def test_without_its_words_nothing_of_a_batch_leaves(bench: Bench, zenobia
     assert "Vogelsang" not in letter.reason
     assert bench.downstream.of(StudyAnonymized) == []
     assert [info.key async for info in bench.context.blobs.list()] == []
-
-
-async def _kept_as_it_is(bench: Bench, content: object) -> str:
-    """Under the key of its own hash."""
-    raw = json.dumps(content).encode()
-    key = f"identities/st-one/words-{hashlib.sha256(raw).hexdigest()}.json"
-    await bench.context.originals.put(key, raw)
-    return key
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from radrelay_anonymize.domain.seals import Keyring, seal
 from radrelay_anonymize.main import SERVICE
 from radrelay_anonymize.vault import Called, Uids
 from radrelay_shared.aggregate import Decision
+from radrelay_shared.confided import confide
 from radrelay_shared.envelope import wrap
 from radrelay_shared.events import (
     PatientChanged,
@@ -231,8 +232,8 @@ SURVIVOR = {"id": "MRN-9", "issuer": "BOZEMAN-MPI", "name": "Quillfeather^Zoe"}
 
 async def call(bench: Bench, patient: dict[str, str], at: datetime = MORNING) -> None:
     """Ingest keeps what the clinic calls the patient now, and says so."""
-    key = f"identities/st-one/{len(patient)}-{at.minute}.json"
-    await bench.context.originals.put(key, json.dumps(patient).encode())
+    content = json.dumps(patient).encode()
+    key = await confide(bench.context.originals, "identities/st-one/patient", content, b"ingest's own secret")
     event = PatientChanged(site="bozeman", study="st-one", identity=key, reason="merged")
     assert bench.runtime.bus is not None
     await bench.runtime.bus.publish(wrap(event, service="test", at=at, sequence=1).message)

@@ -12,6 +12,7 @@ import pytest
 
 from hl7_messages import ORM, adt, sent
 from radrelay_ingest.domain.orders import Order
+from radrelay_shared.confided import confided
 from radrelay_shared.events import OrderReceived, PatientChanged, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
 
@@ -143,7 +144,7 @@ async def test_images_that_name_the_wrong_patient_are_reported_under_the_right_o
         await door.told(StudyReceived)
         [changed] = await door.told(PatientChanged)
         assert (changed.study, changed.reason) == (held.study, "corrected")
-        assert json.loads(await door.context.originals.read(changed.identity)) == jane
+        assert json.loads(await confided(door.context.originals, changed.identity)) == jane
         assert "DOE" not in changed.model_dump_json()
 
 
@@ -197,7 +198,9 @@ MERGE = adt("A40", "PID|1||123456^^^HOSP_A^MR||DOE^JANE||19800101|F", "MRG|OLD-1
 async def renamed(door: Any, count: int = 1) -> list[tuple[str, str, dict[str, str]]]:
     """Study, reason and what its patient is called now."""
     found = await door.told(PatientChanged, count)
-    return [(each.study, each.reason, json.loads(await door.context.originals.read(each.identity))) for each in found]
+    return [
+        (each.study, each.reason, json.loads(await confided(door.context.originals, each.identity))) for each in found
+    ]
 
 
 async def test_a_merge_carries_the_reports_on_what_is_here_to_the_surviving_id(

@@ -1,22 +1,21 @@
 """Whom and what a study's orders and its clinic name: ingest keeps it among the originals, anonymize cleans text of it.
 
-identities/<study>/words-<sha256>.json   of that content, so the same words have the same key
+identities/<study>/words-<sha256>   see `confided`
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from radrelay_shared.confided import confide, confided
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import Key
-from radrelay_shared.ports import Blobs, put_once
+from radrelay_shared.ports import Blobs
 
 LONGEST, MOST = 256, 1000  # characters of a value; values of a kind
-MOST_BYTES = 8 << 20  # more than such values can take in JSON
 
 Value = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
 Values = Annotated[tuple[Value, ...], Field(max_length=MOST)]
@@ -55,24 +54,20 @@ def _bounded(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(said)[:MOST]
 
 
-async def keep_named(originals: Blobs, study: Key, named: Named) -> Key:
+async def keep_named(originals: Blobs, study: Key, named: Named, secret: bytes) -> Key:
     """Durable on return; the key of it. Doing it again changes nothing."""
-    content = named.model_dump_json(exclude_defaults=True).encode()
-    key = _key(study, content)
-    await put_once(originals, key, content)
-    return key
+    return await confide(originals, _name(study), named.model_dump_json(exclude_defaults=True).encode(), secret)
 
 
 async def read_named(originals: Blobs, study: Key, key: Key) -> Named:
     """What was kept; `NotFound` if it is not there, `Invalid` if it is another study's, changed, or out of bounds."""
-    content = await originals.read(key, length=MOST_BYTES + 1)
+    if not key.startswith(_name(study)):
+        raise Invalid(f"{key} is another study's; replay what needs it once its event is right")
     try:
-        if len(content) <= MOST_BYTES and key == _key(study, content):
-            return Named.model_validate_json(content)
+        return Named.model_validate_json(await confided(originals, key))
     except ValidationError as error:
         raise Invalid(f"{key} names nobody: {error.error_count()} of its fields are wrong") from None
-    raise Invalid(f"{key} is not what was kept for {study}; restore it from a backup and replay what needs it")
 
 
-def _key(study: Key, content: bytes) -> Key:
-    return f"identities/{study}/words-{hashlib.sha256(content).hexdigest()}.json"
+def _name(study: Key) -> str:
+    return f"identities/{study}/words"

@@ -11,6 +11,7 @@ from radrelay_anonymize.domain.cases import Batch, Case, Held, erased, finished,
 from radrelay_anonymize.restoring import made_again
 from radrelay_anonymize.vault import identity_in, keep, keep_called, keep_uids, purge
 from radrelay_shared.aggregate import Decision
+from radrelay_shared.confided import confided
 from radrelay_shared.envelope import Envelope
 from radrelay_shared.events import (
     Event,
@@ -42,7 +43,7 @@ async def on_study_received(envelope: Envelope[StudyReceived], context: Anonymiz
 async def on_patient_changed(envelope: Envelope[PatientChanged], context: AnonymizeContext) -> None:
     """Reports go back under what the clinic calls the patient now, whether or not the study is here yet."""
     event = envelope.data
-    content = await context.originals.read(event.identity)
+    content = await confided(context.originals, event.identity)
     await keep_called(context, event.site, event.study, content, envelope.time)
 
 

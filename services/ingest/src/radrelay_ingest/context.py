@@ -81,22 +81,22 @@ class IngestContext(Context[IngestSettings]):
         return self.sites.sites[name]
 
     def order_key(self, site: str, kind: str, number: Identifier) -> Key:
-        return order_key(self._secret, site, kind, number.value, number.issuer, number.universal)
+        return order_key(self.secret, site, kind, number.value, number.issuer, number.universal)
 
     def person_key(self, site: str, patient_id: str) -> Key:
-        return person_key(self._secret, site, patient_id)
+        return person_key(self.secret, site, patient_id)
 
     def receipt_key(self, site: str, *name: str) -> Key:
-        return receipt_key(self._secret, site, *name)
+        return receipt_key(self.secret, site, *name)
 
     def study_key(self, site: str, study_instance_uid: str) -> Key:
-        return study_key(self._secret, site, study_instance_uid)
+        return study_key(self.secret, site, study_instance_uid)
 
     def step_key(self, site: str, sop_instance_uid: str) -> Key:
-        return step_key(self._secret, site, sop_instance_uid)
+        return step_key(self.secret, site, sop_instance_uid)
 
     def commitment_key(self, site: str, transaction_uid: str) -> Key:
-        return commitment_key(self._secret, site, transaction_uid)
+        return commitment_key(self.secret, site, transaction_uid)
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """The outcome of work on the event loop, for threads."""
@@ -132,5 +132,6 @@ class IngestContext(Context[IngestSettings]):
         )
 
     @property
-    def _secret(self) -> bytes:
+    def secret(self) -> bytes:
+        """What opaque names of identity are made with."""
         return self.settings.identity_key.get_secret_value().encode()

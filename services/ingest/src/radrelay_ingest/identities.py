@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from functools import partial
@@ -12,9 +11,9 @@ from radrelay_ingest.domain.orders import Order
 from radrelay_ingest.domain.patients import Identifier, Patient
 from radrelay_ingest.domain.reviews import Reason, called
 from radrelay_ingest.domain.studies import Study
+from radrelay_shared.confided import confide
 from radrelay_shared.events import Key
 from radrelay_shared.named import Named, keep_named
-from radrelay_shared.ports import put_once
 
 
 async def rename(context: IngestContext, study: Study, patient: Patient, reason: Reason) -> None:
@@ -32,9 +31,7 @@ async def _kept(context: IngestContext, study: Study, patient: Patient) -> str:
     said = {"id": number.value, "issuer": number.issuer or number.universal}
     said |= patient.model_dump(include={"name", "birth_date", "sex"})
     content = json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False).encode()
-    key = f"identities/{study.study}/{hashlib.sha256(content).hexdigest()}.json"
-    await put_once(context.originals, key, content)
-    return key
+    return await confide(context.originals, f"identities/{study.study}/patient", content, context.secret)
 
 
 async def keep_words(context: IngestContext, study: Study, orders: Iterable[Order]) -> Key:
@@ -42,4 +39,4 @@ async def keep_words(context: IngestContext, study: Study, orders: Iterable[Orde
     await context.refresh_sites()  # another process may have taken new names
     first = (study.subject.patient.named, context.site(study.site).named)
     named = Named.union(*first, *(order.request.named for order in orders))
-    return await keep_named(context.originals, study.study, named)
+    return await keep_named(context.originals, study.study, named, context.secret)
