@@ -120,10 +120,11 @@ async def attempt(delivery: Delivery, context: NotificationContext) -> None:
             outcome, after = Attempt(at=now, status=GONE, problem="the endpoint was removed or disabled"), None
         else:
             outcome, after = await post(taken, endpoint, await compose(taken, context), context)
+            if outcome.status == GONE:  # first, for once the attempt is noted nobody comes back to it
+                gone = partial(domain.disabled, reason="it answered 410 Gone")
+                await context.store.change(Endpoint, endpoint.id, gone)
         decide = partial(domain.attempted, attempt=outcome, retry_after=after, scale=context.settings.retry_scale)
         await context.store.change(Delivery, taken.id, decide)
-        if endpoint is not None and outcome.status == GONE:
-            await context.store.change(Endpoint, endpoint.id, partial(domain.disabled, reason="it answered 410 Gone"))
 
 
 async def compose(delivery: Delivery, context: NotificationContext) -> bytes:
