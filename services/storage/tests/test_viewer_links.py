@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import httpx2
@@ -22,22 +23,10 @@ IMAGES = "/dicom-web/studies/2.25.1/metadata"
 OTHER = "/dicom-web/studies/2.25.2/metadata"
 
 
-class Watch:
-    now = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
 @pytest.fixture
 async def runtime(
     tmp_path: Path,
-    watch: Watch,
+    watch: Any,
     pack: Callable[..., Awaitable[StudyAnonymized]],
     image: Callable[..., Dataset],
     assign: Callable[..., Awaitable[None]],
@@ -108,7 +97,7 @@ async def test_nobody_makes_a_link_to_a_study_that_is_not_theirs(radiologist: ht
 
 
 async def test_a_link_is_good_for_a_minute_and_its_session_for_an_hour(
-    runtime: Runtime, radiologist: httpx2.AsyncClient, watch: Watch
+    runtime: Runtime, radiologist: httpx2.AsyncClient, watch: Any
 ) -> None:
     url = await link(radiologist)
     watch.now += timedelta(seconds=59)
