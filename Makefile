@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV     := .uv/bin/uv
 BIN    := .venv/bin
 STAMP  := .venv/.synced
+GET    := apt-get -o Acquire::Retries=3
 APT    := rabbitmq-server dcmtk chromium orthanc orthanc-dicomweb tesseract-ocr $(shell command -v npm >/dev/null || echo nodejs npm)
 
 .PHONY: demo up test check fix servers viewer docs k8s helm secrets bench-flow bench-ingest bench-anonymize bench-pixels bench-storage clean
@@ -31,8 +32,8 @@ fix: $(STAMP)             ## what the tools can mend by themselves
 servers:                  ## RabbitMQ, dcmtk, Orthanc and Chromium from Debian; the others come from PyPI with .venv
 	@missing=""; for package in $(APT); do dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && apt-get update -qq && \
-	   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	if [ "$$(id -u)" = 0 ] && $(GET) update -qq && \
+	   RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $(GET) install -y -qq --no-install-recommends $$missing >/dev/null; \
 	then echo "installed:$$missing"; \
 	else echo "not installed:$$missing — the tests that need them are skipped." \
 	          "To run them: sudo apt-get install$$missing"; fi
