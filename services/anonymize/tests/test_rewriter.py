@@ -442,7 +442,7 @@ def mutated(data: bytes, mutations: list[tuple[int, bytes, str]]) -> bytes:
 
 
 @seed(20260412)
-@settings(max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(MUTATIONS)
 def test_a_damaged_file_leaves_clean_or_not_at_all(mutations: list[tuple[int, bytes, str]]) -> None:
     """Never an exception; and what leaves is what pydicom's engine would have let out, or less."""
@@ -454,7 +454,7 @@ def test_a_damaged_file_leaves_clean_or_not_at_all(mutations: list[tuple[int, by
 
 
 @seed(20260413)
-@settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.tuples(

@@ -22,7 +22,7 @@ from radrelay_shared.envelope import wrap
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import PackDamaged, PackRestored, Priority, StudyAnonymized, StudyQuarantined
 from radrelay_shared.packs import read_manifest, read_metadata
-from radrelay_shared.testing import deliver, running
+from radrelay_shared.testing import PATIENCE_SECONDS, deliver, running
 
 if TYPE_CHECKING:
     from services.anonymize.tests.conftest import Bench  # importlib mode gives it no importable name at run time
@@ -227,7 +227,7 @@ async def test_a_stat_study_does_not_wait_for_routine_ones_under_way(bench: Benc
     room = bench.context.room(Priority.ROUTINE)
     while not room.locked():
         await room.acquire()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await bench.receive([zenobia()], priority=Priority.STAT)
     assert len(bench.downstream.of(StudyAnonymized)) == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import logging
@@ -32,7 +31,7 @@ from radrelay_shared.events import (
 )
 from radrelay_shared.ports import Eq
 from radrelay_shared.security import Role
-from radrelay_shared.testing import client, deliver, running
+from radrelay_shared.testing import client, deliver, running, until
 
 if TYPE_CHECKING:
     from services.anonymize.tests.conftest import Bench  # importlib mode gives it no importable name at run time
@@ -175,10 +174,12 @@ async def test_a_new_key_takes_over_every_entry_and_the_old_one_is_needed_no_mor
         running(SERVICE, tmp_path, retry_scale=0.0001, **both) as (runtime, _),
         client(runtime, Role.OPERATOR) as http,
     ):
-        async with asyncio.timeout(10):
-            while (keys := (await http.get("/vault/keys")).json())["left"] != {bench.context.keys.current: 0}:
-                await asyncio.sleep(0.01)
-        assert keys["current"] != bench.context.keys.current
+
+        async def taken_over() -> Any:
+            keys = (await http.get("/vault/keys")).json()
+            return keys["left"] == {bench.context.keys.current: 0} and keys
+
+        assert (await until(taken_over))["current"] != bench.context.keys.current
     async with running(SERVICE, tmp_path, **secrets_with(OTHER_KEY)) as (runtime, downstream):
         answer = await type(bench)(runtime, downstream, tmp_path).identity("st-one")
         assert answer.json()["patient"]["name"] == "Quillfeather^Zoe"

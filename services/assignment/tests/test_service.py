@@ -29,7 +29,7 @@ from radrelay_shared.events import (
 )
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver, running
+from radrelay_shared.testing import Downstream, client, deliver, running, until
 
 NOON_IN_MONTANA = datetime(2026, 1, 14, 19, tzinfo=UTC)  # Wednesday; 06:00 on Thursday in Sydney
 EVERY_DAY = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -112,6 +112,7 @@ class Ward:
         return found
 
     def offered_to(self) -> list[tuple[str, str]]:
+        """In the order in which it was heard of; of several workitems that one sweep offers, in any."""
         return [(event.study, event.radiologist) for event in self.downstream.of(StudyAssigned)]
 
 
@@ -178,7 +179,7 @@ async def test_an_offer_lapses_sooner_for_a_stat_and_goes_to_somebody_else(ward:
     await ward.register("anna")
     await ward.register("bert")
     await ward.triage(HEAD_CT, CHEST)
-    assert ward.offered_to() == [("st-head", "key:anna"), ("st-chest", "key:bert")]
+    assert set(ward.offered_to()) == {("st-head", "key:anna"), ("st-chest", "key:bert")}
     await ward.sweep(seconds=60)
     assert ward.offered_to()[2:] == [("st-head", "key:bert")]
     await ward.sweep(seconds=60)  # Bert let both go by now; the chest is new to Anna
@@ -188,7 +189,7 @@ async def test_an_offer_lapses_sooner_for_a_stat_and_goes_to_somebody_else(ward:
         ("st-head", "key:anna", "lapsed"),
         ("st-head", "key:bert", "lapsed"),
     ]
-    assert ward.offered_to()[3:] == [("st-head", "key:anna"), ("st-chest", "key:anna")]
+    assert set(ward.offered_to()[3:]) == {("st-head", "key:anna"), ("st-chest", "key:anna")}
 
 
 async def test_the_only_radiologist_is_offered_a_lapsed_study_again(ward: Ward) -> None:
@@ -241,6 +242,7 @@ async def test_an_offer_is_for_whom_it_was_made(ward: Ward) -> None:
     assert (await anna.post("/workitems/wi-head/claim")).status_code == 200
     assert (await anna.post("/workitems/wi-head/claim")).status_code == 200  # a repeated request changes nothing
     assert (await anna.post("/workitems/wi-head/decline")).status_code == 409  # it is claimed: release it
+    await ward.runtime.relay.idle()
     assert len(ward.downstream.of(AssignmentClaimed)) == 1
 
 
@@ -387,7 +389,5 @@ async def test_the_dispatcher_offers_by_itself_within_a_moment(tmp_path: Path) -
         ward = await Ward(stack, tmp_path).open()
         await ward.register("anna")
         await deliver(ward.runtime, HEAD_CT)
-        async with asyncio.timeout(5):
-            while not ward.offered_to():
-                await asyncio.sleep(0.01)
+        await until(ward.offered_to)
         assert ward.offered_to() == [("st-head", "key:anna")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -19,13 +18,14 @@ from radrelay_ingest.context import IngestContext
 from radrelay_ingest.main import SERVICE
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, running
+from radrelay_shared.testing import Downstream, client, running, until
 from servers import free_ports
 
 SITES = {
     "bozeman": {"name": "Bozeman Clinic", "jurisdiction": "US-MT", "ae_titles": ["BOZEMAN"]},
     "hamburg": {"name": "Praxis Hamburg", "jurisdiction": "DE", "ae_titles": ["HAMBURG"]},
 }
+PORTS = ("dicom_port", "dicom_tls_port", "mllp_port", "mllp_tls_port")  # settings, and where they are taken
 
 
 def make_slice(number: int = 1, study: str = "1.2.3.1", accession: str = "ACC123", **tags: str) -> bytes:
@@ -75,16 +75,16 @@ class FrontDoor:
 
     async def told(self, kind: type[Any], count: int = 1) -> list[Any]:
         """The events of this kind, once there are so many."""
-        async with asyncio.timeout(10):
-            while len(self.seen.of(kind)) < count:
-                await asyncio.sleep(0.01)
-        return self.seen.of(kind)
+        return await self.seen.told(kind, count)
 
     async def settled(self) -> None:
         """Until nothing is being sealed any more."""
-        async with asyncio.timeout(10):
-            while self.context.spool.claimed():
-                await asyncio.sleep(0.01)
+        await until(lambda: not self.context.spool.claimed())
+
+    async def listens(self) -> None:
+        """Until it does on every port that it was given."""
+        given = [port for port in PORTS if getattr(self.context.settings, port) is not None]
+        await until(lambda: all(getattr(self.context, port) for port in given))
 
 
 @asynccontextmanager
@@ -103,6 +103,7 @@ async def opened(folder: Path, quiet: float = 0.2, **settings: Any) -> AsyncIter
     }
     async with running(SERVICE, folder, **(defaults | settings)) as (runtime, seen):
         door = FrontDoor(runtime, seen)
+        await door.listens()
         await door.register(quiet)
         yield door
 

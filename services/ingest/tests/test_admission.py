@@ -25,6 +25,7 @@ from radrelay_ingest.settings import IngestSettings
 from radrelay_shared.errors import Invalid
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.security import Role
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers.dcmtk import dcmtk
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
@@ -146,7 +147,7 @@ def handshake(port: int, version: ssl.TLSVersion) -> str | None:
     client.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1") if version < ssl.TLSVersion.TLSv1_2 else nullcontext():
         client.minimum_version = client.maximum_version = version
-    with socket.create_connection(("127.0.0.1", port), 5) as plain, client.wrap_socket(plain) as secure:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as plain, client.wrap_socket(plain) as secure:
         return secure.version()
 
 
@@ -191,7 +192,7 @@ async def acknowledged(port: int, certificates: Certificates, pair: Pair | None)
     if pair:
         tls.load_cert_chain(pair.certificate, pair.key)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
             writer.write(b"\x0b" + sent(ORM) + b"\x1c\r")
             answer = await reader.read(4096)

@@ -87,7 +87,7 @@ async def killed_once(environment: dict[str, str], files: list[Path], after: flo
 
 async def sealed(door: Any) -> list[bytes]:
     """Every instance among the originals, found to have its hash."""
-    async with asyncio.timeout(60 + KILLS):
+    async with asyncio.timeout(60 + 15 * KILLS):
         while door.context.spool.waiting() or door.context.spool.claimed():
             await asyncio.sleep(0.05)
     found: list[bytes] = []
@@ -100,7 +100,7 @@ async def sealed(door: Any) -> list[bytes]:
 
 
 @pytest.mark.external
-@pytest.mark.timeout(60 + 15 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 async def test_every_slice_acknowledged_before_a_sigkill_is_sealed_once(
     open_door: Callable[..., AbstractAsyncContextManager[Any]], ct_slice: Callable[..., bytes], tmp_path: Path
 ) -> None:

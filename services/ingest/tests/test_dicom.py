@@ -17,6 +17,7 @@ from pynetdicom.sop_class import Verification
 
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.packs import read_instance, read_manifest
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers.dcmtk import dcmtk
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
@@ -170,7 +171,7 @@ async def test_an_association_under_way_at_shutdown_is_not_waited_for_forever(op
     async with open_door(drain_seconds=0.2) as door:
         association = await asyncio.to_thread(connect, door.context.dicom_port)
         assert association.is_established
-    await asyncio.to_thread(association.join, 5)
+    await asyncio.to_thread(association.join, PATIENCE_SECONDS)
     assert association.is_aborted
 
 

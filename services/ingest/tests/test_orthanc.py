@@ -13,7 +13,7 @@ from httpx2 import AsyncClient
 
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.security import Role
-from radrelay_shared.testing import served
+from radrelay_shared.testing import PATIENCE_SECONDS, served, until
 from servers import Missing, cannot
 from servers.orthanc import Orthanc
 
@@ -39,7 +39,7 @@ async def archive(door: Any, folder: Path, *slices: bytes) -> AsyncIterator[Asyn
         site = BOZEMAN | {"listeners": [peer], "query": peer, "quiet_seconds": 0.5}
         async with door.as_(Role.OPERATOR) as operator:
             assert (await operator.put("/ingest/sites/bozeman", json=site)).is_success
-        async with AsyncClient(base_url=orthanc.url, timeout=30) as client:
+        async with AsyncClient(base_url=orthanc.url, timeout=PATIENCE_SECONDS) as client:
             for each in slices:
                 assert (await client.post("/instances", content=each)).is_success
             yield client
@@ -51,10 +51,12 @@ async def committed(client: AsyncClient, *instances: str) -> Any:
     """What Orthanc heard about these instances, once it has."""
     asked = {"DicomInstances": [[CT_STORAGE, uid] for uid in instances]}
     transaction = (await client.post("/modalities/radrelay/storage-commitment", json=asked)).json()["Path"]
-    async with asyncio.timeout(20):
-        while (found := (await client.get(transaction)).json())["Status"] == "Pending":
-            await asyncio.sleep(0.1)
-    return found
+
+    async def told() -> Any:
+        found = (await client.get(transaction)).json()
+        return found["Status"] != "Pending" and found
+
+    return await until(told)
 
 
 async def test_orthanc_sends_a_study_and_is_told_what_it_may_delete(
@@ -92,7 +94,7 @@ async def test_a_study_of_which_orthanc_has_more_is_waited_for(
 async def test_orthancs_dicomweb_plug_in_sends_a_study_over_stow_rs(
     open_door: Door, ct_slice: Slice, tmp_path: Path
 ) -> None:
-    async with open_door(quiet=0.05) as door, served(door.runtime) as base:
+    async with open_door(quiet=3600) as door, served(door.runtime) as base:
         known = {
             "ingest": (
                 f"{base}/ingest/dicom-web/",
@@ -105,12 +107,13 @@ async def test_orthancs_dicomweb_plug_in_sends_a_study_over_stow_rs(
             raise cannot(missing) from None
         await asyncio.to_thread(orthanc.start)
         try:
-            async with AsyncClient(base_url=orthanc.url, timeout=30) as client:
+            async with AsyncClient(base_url=orthanc.url, timeout=PATIENCE_SECONDS) as client:
                 kept = [(await client.post("/instances", content=ct_slice(each))).json()["ID"] for each in (1, 2, 3)]
                 wanted = {"Resources": kept, "Synchronous": True}
                 sent = await client.post("/dicom-web/servers/ingest/stow", json=wanted)
                 assert sent.status_code == 200, sent.text
         finally:
             await asyncio.to_thread(orthanc.stop)
+        await door.register(quiet=0.05)  # now that all is here
         [received] = await door.told(StudyReceived)
         assert (received.site, received.instances) == ("bozeman", 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +14,7 @@ from radrelay_ingest.domain.orders import Order
 from radrelay_shared.confided import confided
 from radrelay_shared.events import OrderReceived, PatientChanged, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
+from radrelay_shared.testing import until
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
 Slice = Callable[..., bytes]
@@ -63,8 +63,12 @@ async def test_images_of_another_patient_do_not_go_on_until_an_assistant_release
         [held] = await door.told(StudyQuarantined)
         assert held.reasons == ("patient-name", "patient-sex")
         await send(door, ct_slice(2, PatientName="ROE^RICHARD", PatientSex="M"))
-        while (await waiting(door))[0]["batches"] < 2:
-            await asyncio.sleep(0.01)
+
+        async def both() -> bool:
+            [study] = await waiting(door)
+            return bool(study["batches"] == 2)
+
+        await until(both)
         assert door.seen.of(StudyReceived) == door.seen.of(StudyUpdated) == []
         answer = await decide(door, held.study, verdict="release")
         assert (answer.status_code, answer.json()["waiting"], answer.json()["basis"]) == (200, False, "person")
@@ -179,8 +183,9 @@ async def test_an_order_that_comes_late_and_contradicts_is_not_matched_and_shown
 async def test_the_same_sop_uid_with_other_bytes_is_in_the_list_until_it_was_seen(
     open_door: Door, ct_slice: Slice
 ) -> None:
-    async with open_door() as door:
+    async with open_door(quiet=3600) as door:
         await send(door, ct_slice(), ct_slice(StudyDescription="OTHER"))
+        await door.register(quiet=0.05)  # now that both are here
         [received] = await door.told(StudyReceived)
         [listed] = await waiting(door)
         assert (listed["notes"], listed["held"]) == (["sop-instance-conflict"], [])

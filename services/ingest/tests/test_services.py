@@ -21,8 +21,10 @@ from pynetdicom.sop_class import (
     StorageCommitmentPushModelInstance,
 )
 
+from radrelay_ingest.domain.commitments import Commitment
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.security import Role
+from radrelay_shared.testing import until
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
 Slice = Callable[..., bytes]
@@ -169,9 +171,7 @@ class Reports:
 
     async def first(self) -> tuple[int, list[str], list[tuple[str, int]]]:
         """Event type, what is kept, and what is not with the reason."""
-        async with asyncio.timeout(10):
-            while not self.told:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.told)
         kind, told = self.told[0]
         kept = [str(each.ReferencedSOPInstanceUID) for each in told.get("ReferencedSOPSequence") or []]
         failed = [
@@ -224,6 +224,12 @@ async def listens(door: Any, port: int) -> None:
         assert (await operator.put("/ingest/sites/bozeman", json=BOZEMAN | {"listeners": [listener]})).is_success
 
 
+async def tried(door: Any) -> int:
+    """How often it was tried to tell the only wish's outcome."""
+    [wish] = await door.context.store.find(Commitment)
+    return int(wish.tries)
+
+
 async def test_a_scanner_that_was_switched_off_is_told_when_it_is_back(
     open_door: Door, ct_slice: Slice, free_port: int
 ) -> None:
@@ -233,7 +239,7 @@ async def test_a_scanner_that_was_switched_off_is_told_when_it_is_back(
         async with scanner(door) as association:
             await asyncio.to_thread(association.send_c_store, image(ct_slice(1)))
             assert await committed(association, wish(referenced("1.2.3.1.1.1"))) == SUCCESS
-        await asyncio.sleep(0.3)
+        await until(lambda: tried(door))
     async with open_door() as door:  # after a restart, too
         await listens(door, free_port)
         with listening(free_port, reports):

@@ -24,6 +24,7 @@ from radrelay_ingest.instance import Reader, read_head
 from radrelay_ingest.segments import Segments, Spooled
 from radrelay_ingest.spool import Spool
 from radrelay_shared.errors import Full, Invalid, TooLarge, Unreachable
+from radrelay_shared.testing import PATIENCE_SECONDS
 
 CT = Path(str(get_testdata_file("CT_small.dcm", download=False)))
 ARRIVAL = Arrival(
@@ -140,18 +141,18 @@ def test_a_batch_is_claimed_only_once_what_it_still_gets_is_durable(
 
     def add(*given: Any) -> Spooled:
         syncing.set()
-        assert synced.wait(10)
+        assert synced.wait(PATIENCE_SECONDS)
         return adding(*given)
 
     monkeypatch.setattr(slow.segment, "add", add)  # a disk that takes its time
     with ThreadPoolExecutor(2) as threads:
         keeping = threads.submit(slow.keep, "st-a", lambda: ARRIVAL)
-        assert syncing.wait(10)
+        assert syncing.wait(PATIENCE_SECONDS)
         claiming = threads.submit(spool.claim, "st-a")
         assert not wait([claiming], timeout=0.05).done
         synced.set()
-        keeping.result(10)
-        claiming.result(10)
+        keeping.result(PATIENCE_SECONDS)
+        claiming.result(PATIENCE_SECONDS)
     assert contents(spool) == [ct(1), ct(2)]
 
 

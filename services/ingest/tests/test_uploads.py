@@ -22,7 +22,7 @@ from radrelay_ingest.uploads.archive import MAX_DIRECTORY
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.packs import read_instance, read_manifest
 from radrelay_shared.security import Role
-from radrelay_shared.testing import served
+from radrelay_shared.testing import served, until
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
 Slice = Callable[..., bytes]
@@ -62,10 +62,11 @@ async def offset_of(machine: Any, place: str) -> int:
 
 
 async def done(machine: Any, place: str) -> Any:
-    async with asyncio.timeout(10):
-        while (answer := (await machine.get(place)).json())["state"] != "done":
-            await asyncio.sleep(0.01)
-    return answer
+    async def found() -> Any:
+        answer = (await machine.get(place)).json()
+        return answer["state"] == "done" and answer
+
+    return await until(found)
 
 
 async def sent(machine: Any, content: bytes) -> Any:
@@ -78,13 +79,18 @@ async def sent(machine: Any, content: bytes) -> Any:
 async def test_a_zip_that_a_tus_client_sends_in_pieces_becomes_a_study(open_door: Door, ct_slice: Slice) -> None:
     slices = [ct_slice(number) for number in (1, 2, 3)]
     content = zipped(**{f"DOE^JANE/{number}": each for number, each in enumerate(slices)})
-    async with open_door() as door, served(door.runtime) as address, door.as_(Role.SITE, "bozeman") as machine:
+    async with (
+        open_door(quiet=3600) as door,
+        served(door.runtime) as address,
+        door.as_(Role.SITE, "bozeman") as machine,
+    ):
         key = {"Authorization": machine.headers["authorization"]}
         uploader = TusClient(f"{address}{UPLOADS}", headers=key).async_uploader(
             file_stream=BytesIO(content), chunk_size=10_000, metadata={"filename": "DOE^JANE.zip"}, upload_checksum=True
         )
         await uploader.upload()
         outcome = await done(machine, str(uploader.url).removeprefix(address))
+        await door.register(quiet=0.05)  # now that all is here
         [received] = await door.told(StudyReceived)
         manifest = await read_manifest(door.context.originals, received.manifest)
         [series] = manifest.series
@@ -180,12 +186,12 @@ async def test_an_upload_that_the_disk_cannot_hold_is_put_off(open_door: Door) -
 
 
 async def test_two_requests_at_once_do_not_write_one_upload(open_door: Door) -> None:
-    started = asyncio.Event()
+    started, refused = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"first"
         started.set()
-        await asyncio.sleep(0.2)
+        await refused.wait()
         yield b"-part"
 
     async with open_door() as door, door.as_(Role.SITE, "bozeman") as machine:
@@ -193,6 +199,7 @@ async def test_two_requests_at_once_do_not_write_one_upload(open_door: Door) -> 
         first = asyncio.create_task(patched(machine, place, 0, slow()))
         await started.wait()
         assert (await patched(machine, place, 0, b"other")).status_code == 423
+        refused.set()
         assert (await first).headers["upload-offset"] == "10"
 
 
@@ -241,9 +248,11 @@ async def test_an_unfinished_upload_is_forgotten_once_it_has_expired(open_door: 
         assert expires > datetime.now(UTC) + timedelta(days=6)
         upload = door.context.uploads.get(place.rpartition("/")[2])
         door.context.uploads.save(upload.model_copy(update={"expires_at": datetime.now(UTC)}))
-        async with asyncio.timeout(10):
-            while (await machine.head(place, headers=TUS)).status_code != 404:
-                await asyncio.sleep(0.01)
+
+        async def gone() -> bool:
+            return bool((await machine.head(place, headers=TUS)).status_code == 404)
+
+        await until(gone)
 
 
 async def test_files_that_are_no_instances_are_named_by_their_place_alone(open_door: Door, ct_slice: Slice) -> None:

@@ -22,6 +22,7 @@ from radrelay_ingest.domain.steps import Step
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.events import StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
+from radrelay_shared.testing import until
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
 Slice = Callable[..., bytes]
@@ -43,9 +44,11 @@ async def sent(door: Any, content: bytes) -> None:
         headers = UPLOAD | {"Upload-Length": str(len(content))}
         answer = await machine.post("/ingest/uploads", content=content, headers=headers)
         assert answer.status_code == 201
-        async with asyncio.timeout(10):
-            while (await machine.get(answer.headers["location"])).json()["state"] != "done":
-                await asyncio.sleep(0.01)
+
+        async def unpacked() -> bool:
+            return bool((await machine.get(answer.headers["location"])).json()["state"] == "done")
+
+        await until(unpacked)
 
 
 async def stays_open(door: Any, seconds: float = 0.5) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from radrelay_notification.main import SERVICE
 from radrelay_shared.events import Priority, ReportDelivered, ReportFinalized, ReportUndelivered, StudyQuarantined
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver, running
+from radrelay_shared.testing import client, deliver, running, until
 
 IDENTITY = {
     "study": "st-1",
@@ -27,6 +27,7 @@ IDENTITY = {
     "accession_number": "ACC123",
     "study_instance_uid": "1.2.840.1",
 }
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 REPORT = {"resourceType": "DiagnosticReport", "status": "final", "conclusion": "Acute subdural haematoma."}
 
 
@@ -95,19 +96,13 @@ async def finalized(runtime: Runtime, version: int = 1) -> None:
     await deliver(runtime, event)
 
 
-async def until(downstream: Downstream, kind: type, count: int = 1) -> None:
-    async with asyncio.timeout(10):
-        while len(downstream.of(kind)) < count:
-            await asyncio.sleep(0.01)
-
-
 async def test_the_clinic_verifies_the_signature_and_reads_its_patients_own_name(
     hospital: Hospital, tmp_path: Path
 ) -> None:
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         secret = await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportDelivered)
+        await downstream.told(ReportDelivered)
     [(headers, body)] = hospital.received
     payload = Webhook(secret).verify(body, {key.lower(): value for key, value in headers.items()})
     assert payload["type"] == "report.finalized"
@@ -123,9 +118,11 @@ async def test_a_report_whose_event_comes_twice_is_sent_once(hospital: Hospital,
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportDelivered)
+        await downstream.told(ReportDelivered)
         await finalized(runtime)
-        await asyncio.sleep(0.1)
+        async with client(runtime, Role.OPERATOR) as http:
+            [delivery] = (await http.get("/webhooks/deliveries")).json()
+    assert (delivery["state"], len(delivery["attempts"])) == ("delivered", 1)
     assert len(hospital.received) == 1
 
 
@@ -136,7 +133,7 @@ async def test_failures_are_retried_with_the_same_id_until_the_clinic_answers(
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportDelivered)
+        await downstream.told(ReportDelivered)
     assert len(hospital.received) == 4
     assert len({headers["webhook-id"] for headers, _ in hospital.received}) == 1
     assert downstream.of(ReportDelivered)[0].attempts == 4
@@ -144,14 +141,15 @@ async def test_failures_are_retried_with_the_same_id_until_the_clinic_answers(
 
 async def test_retries_go_on_after_a_restart(hospital: Hospital, tmp_path: Path) -> None:
     hospital.answers = [503]
-    async with running(SERVICE, tmp_path, **settings(hospital, retry_scale=0.2)) as (runtime, _):
+    async with running(SERVICE, tmp_path, clock=lambda: NOON, **settings(hospital)) as (runtime, _):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        async with asyncio.timeout(5):
-            while not hospital.received:
-                await asyncio.sleep(0.01)
-    async with running(SERVICE, tmp_path, **settings(hospital)) as (_, downstream):
-        await until(downstream, ReportDelivered)
+        await until(lambda: hospital.received)
+    async with running(SERVICE, tmp_path, clock=lambda: NOON + timedelta(minutes=1), **settings(hospital)) as (
+        _,
+        downstream,
+    ):
+        await downstream.told(ReportDelivered)
     assert len(hospital.received) == 2
 
 
@@ -162,7 +160,7 @@ async def test_an_endpoint_that_answers_gone_is_disabled_and_its_report_can_be_s
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportUndelivered)
+        await downstream.told(ReportUndelivered)
         async with client(runtime, Role.SITE, sites=("north",)) as http:
             [endpoint] = (await http.get("/webhooks/endpoints")).json()
             [delivery] = (await http.get("/webhooks/deliveries", params={"study": "st-1"})).json()
@@ -177,7 +175,7 @@ async def test_a_vault_that_is_away_postpones_without_counting_an_attempt(hospit
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportDelivered)
+        await downstream.told(ReportDelivered)
     assert downstream.of(ReportDelivered)[0].attempts == 1
 
 
@@ -185,11 +183,11 @@ async def test_an_operator_resends_what_arrived_and_the_id_stays(hospital: Hospi
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportDelivered)
+        await downstream.told(ReportDelivered)
         async with client(runtime, Role.OPERATOR) as http:
             answer = await http.post(f"/webhooks/deliveries/{downstream.of(ReportDelivered)[0].webhook_id}/resend")
         assert answer.status_code == 202
-        await until(downstream, ReportDelivered, 2)
+        await downstream.told(ReportDelivered, 2)
     assert len({headers["webhook-id"] for headers, _ in hospital.received}) == 1
     assert len(hospital.received) == 2
 
@@ -201,7 +199,7 @@ async def test_a_private_address_is_not_called_unless_the_operator_allows_its_ne
     async with running(SERVICE, tmp_path, **closed) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportUndelivered)
+        await downstream.told(ReportUndelivered)
         async with client(runtime, Role.OPERATOR) as http:
             [delivery] = (await http.get("/webhooks/deliveries")).json()
     assert hospital.received == []
@@ -212,7 +210,7 @@ async def test_a_clinic_cannot_see_or_resend_what_belongs_to_another(hospital: H
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, downstream):
         await registered(runtime, f"{hospital.url}/hook")
         await finalized(runtime)
-        await until(downstream, ReportDelivered)
+        await downstream.told(ReportDelivered)
         webhook_id = downstream.of(ReportDelivered)[0].webhook_id
         async with client(runtime, Role.SITE, sites=("south",)) as http:
             assert (await http.get("/webhooks/deliveries")).json() == []
@@ -226,9 +224,7 @@ async def test_a_clinic_hears_that_its_study_is_in_quarantine_and_which_one(hosp
     async with running(SERVICE, tmp_path, **settings(hospital)) as (runtime, _):
         secret = await registered(runtime, f"{hospital.url}/hook")
         await deliver(runtime, StudyQuarantined(site="north", study="st-1", reasons=("burned-in",), instances=3))
-        async with asyncio.timeout(5):
-            while not hospital.received:
-                await asyncio.sleep(0.01)
+        await until(lambda: hospital.received)
     [(headers, body)] = hospital.received
     payload = Webhook(secret).verify(body, {key.lower(): value for key, value in headers.items()})
     assert payload["data"] == {"study": "st-1", "reasons": ["burned-in"], "accession_number": "ACC123"}

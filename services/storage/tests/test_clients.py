@@ -21,11 +21,10 @@ import findings
 from radrelay_shared.events import ModelAsked, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver, served
+from radrelay_shared.testing import PATIENCE_SECONDS, Downstream, client, deliver, served
 from real_files import TEST_FILES
 
 EXPLICIT, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
-SECONDS = 30
 Running = tuple[Runtime, Downstream]
 Pack = Callable[..., Awaitable[StudyAnonymized]]
 Image = Callable[..., Dataset]
@@ -41,7 +40,7 @@ async def dicomweb(runtime: Runtime) -> AsyncIterator[DICOMwebClient]:
 
 
 async def call(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         return await asyncio.to_thread(method, *arguments, **options)
 
 

@@ -25,7 +25,7 @@ from radrelay_shared.events import (
 )
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import client, deliver, running
+from radrelay_shared.testing import client, deliver, running, until
 from radrelay_storage.context import StorageContext
 from radrelay_storage.custody.checkpoints import Checkpoint, Signer, cover
 from radrelay_storage.main import SERVICE
@@ -335,6 +335,9 @@ async def test_a_retired_key_still_vouches(tmp_path: Path, ct: Runtime) -> None:
 async def test_the_service_signs_by_itself(tmp_path: Path, pack: Pack, image: Image) -> None:
     async with running(SERVICE, tmp_path, custody_key=KEY, custody_checkpoint_seconds=0.01) as (signing, _):
         await deliver(signing, await pack(signing, [image("CT_small.dcm", 1)]))
-        while (await verified(signing))["uncovered"]:
-            pass
+
+        async def all_covered() -> bool:
+            return not (await verified(signing))["uncovered"]
+
+        await until(all_covered)
         assert (await verified(signing))["broken"] is None

@@ -301,7 +301,7 @@ def examined(file: bytes, around: Surroundings) -> Derived:
         return judged(received, dataset, KINDS[SR_CLASS], around)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255), length=st.integers(1, 4))
 def test_a_spoilt_file_is_judged_or_refused_and_nothing_else(
     sound: tuple[bytes, Surroundings], at: int, value: int, length: int

@@ -16,7 +16,7 @@ import findings
 from radrelay_shared.events import ModelAsked, PackDamaged, StudyAnonymized
 from radrelay_shared.security import Principal, Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver, running
+from radrelay_shared.testing import Downstream, client, deliver, running, until
 from radrelay_storage import domain
 from radrelay_storage.context import StorageContext
 from radrelay_storage.derived.judging import Derived
@@ -150,9 +150,11 @@ async def test_what_was_claimed_before_a_crash_is_there_after_it(
         coming.file.close()
         await runtime.context.store.change(Study, "st-1", partial(domain.claimed, claim=claim, seen=study))
     async with running(SERVICE, tmp_path) as (runtime, _):
-        async with asyncio.timeout(10):
-            while len((await ask(runtime, "GET", f"{STUDY}/instances")).json()) < 2:
-                await asyncio.sleep(0.01)
+
+        async def both() -> bool:
+            return len((await ask(runtime, "GET", f"{STUDY}/instances")).json()) == 2
+
+        await until(both)
         assert (await ask(runtime, "GET", "/custody/st-1")).json()["entries"][-1]["kind"] == "derived"
 
 

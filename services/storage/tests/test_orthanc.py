@@ -17,11 +17,10 @@ import findings
 from radrelay_shared.events import ModelAsked, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver, served
+from radrelay_shared.testing import PATIENCE_SECONDS, Downstream, client, deliver, served
 from servers import Missing, cannot
 from servers.orthanc import Orthanc
 
-SECONDS = 60
 CT = {"PatientID": "RR-ONE", "PatientName": "RR-ONE", "PatientBirthDate": "", "AccessionNumber": "A-1"}
 
 
@@ -73,7 +72,7 @@ async def archive(
             raise cannot(missing) from missing
         await asyncio.to_thread(orthanc.start)
         stack.callback(orthanc.stop)
-        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=orthanc.url, timeout=SECONDS))
+        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=orthanc.url, timeout=PATIENCE_SECONDS))
         yield Archive(http, slices)
 
 

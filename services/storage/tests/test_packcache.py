@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from radrelay_shared.events import StudyAnonymized, StudyAssigned
 from radrelay_shared.packs import PackedInstance
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import client, deliver, running
+from radrelay_shared.testing import PATIENCE_SECONDS, client, deliver, running, until
 from radrelay_storage.folder import OwnFolder
 from radrelay_storage.judging import Judge
 from radrelay_storage.main import SERVICE
@@ -55,8 +56,17 @@ def cache_of(runtime: Runtime) -> PackCache:
 
 async def settled(runtime: Runtime) -> None:
     """Every copy that comes is here."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.gather(*cache_of(runtime).filling.values())
+
+
+def weight(copies: Path) -> int:
+    """Bytes of all files there."""
+    found = 0
+    for each in copies.iterdir():
+        with suppress(FileNotFoundError):  # deleted this moment
+            found += each.stat().st_size
+    return found
 
 
 async def read(viewer: httpx2.AsyncClient, study: int, number: int) -> int:
@@ -91,9 +101,7 @@ async def test_a_study_is_fetched_when_it_is_assigned_or_opened_before_its_pixel
         offer = {"jurisdiction": "US-MT", "received_at": NOON, "until": NOON, "due_at": NOON, "reasons": ()}
         await deliver(runtime, StudyAssigned(**facts, **offer, radiologist="dr-1"))
         await viewer.get("/dicom-web/studies/2.25.2/metadata")
-        async with asyncio.timeout(10):
-            while len(cache_of(runtime).proven) < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(cache_of(runtime).proven) == 2)
         for study, kept in ((1, True), (2, True), (3, False)):
             object_of(tmp_path, study).unlink()
             assert (await read(viewer, study, 1) == 200) is kept, study
@@ -135,11 +143,13 @@ async def test_copies_outlive_the_process_but_are_proven_again(pack: Pack, image
         running(SERVICE, tmp_path, pack_cache=copies) as (runtime, _),
         client(runtime, Role.ASSISTANT) as viewer,
     ):
+        known = [set(copies.iterdir())]
         for study in (1, 2):
             await store(runtime, pack, image, study)
             await read(viewer, study, 1)
-        await settled(runtime)
-    first, second = sorted(copies.glob("*.pack"), key=lambda each: each.stat().st_mtime_ns)
+            await settled(runtime)
+            known.append(set(copies.iterdir()))
+    (first,), (second,) = (after - before for before, after in pairwise(known))
     flip(second, -1000)
     (copies / "broken-off.0a1b2c3d.part").write_bytes(b"half")
     async with (
@@ -169,7 +179,7 @@ async def test_the_cache_keeps_to_its_bound_and_drops_what_was_not_read_for_long
         for study in (1, 2, 1, 3):
             assert await read(viewer, study, 1) == 200
             await settled(runtime)
-            assert sum(each.stat().st_size for each in copies.iterdir()) <= 200_000
+            await until(lambda: weight(copies) <= 200_000)  # what is dropped is deleted a moment later
         for study, kept in ((1, True), (3, True), (2, False)):
             object_of(tmp_path, study).unlink()
             assert (await read(viewer, study, 2) == 200) is kept, study

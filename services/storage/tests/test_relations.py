@@ -22,7 +22,7 @@ from radrelay_shared.events import (
 )
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import Downstream, client, deliver, running
+from radrelay_shared.testing import PATIENCE_SECONDS, Downstream, client, deliver, running
 from radrelay_storage.main import SERVICE
 from radrelay_storage.relations import FOLLOWED, Relations, Sight
 
@@ -81,7 +81,7 @@ async def test_a_claim_that_is_on_its_way_is_waited_for(
 ) -> None:
     """Who reads at once after a claim is answered when its news is here; who claimed nothing is told so in time."""
     async with (
-        running(SERVICE, tmp_path, claim_seconds=20) as (runtime, _),
+        running(SERVICE, tmp_path, claim_seconds=PATIENCE_SECONDS) as (runtime, _),
         client(runtime, Role.RADIOLOGIST, subject="dr-a") as reader,
     ):
         await deliver(runtime, await pack(runtime, [image("CT_small.dcm", 1)]))

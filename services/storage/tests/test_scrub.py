@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from radrelay_shared.events import PackDamaged, PackRestored, StudyAnonymized
 from radrelay_shared.security import Role
 from radrelay_shared.service import Runtime
-from radrelay_shared.testing import client, deliver, running
+from radrelay_shared.testing import client, deliver, running, until
 from radrelay_storage.context import StorageContext
 from radrelay_storage.main import SERVICE
 from radrelay_storage.scrub import CURSOR, Progress, scrub_next
@@ -41,15 +41,15 @@ async def test_a_bad_byte_is_found_told_and_mended(
             await deliver(runtime, event)
     async with running(SERVICE, tmp_path, **FAST) as (runtime, downstream):
         blobs, store = runtime.context.blobs, runtime.context.store
-        while not (await store.read(Progress, CURSOR) or Progress()).rounds:
-            pass
+
+        async def rounds() -> int:
+            return (await store.read(Progress, CURSOR) or Progress()).rounds
+
+        await until(rounds)
         assert downstream.of(PackDamaged) == []
         whole = await blobs.read(PACK)
         await blobs.put(PACK, whole[:-1] + bytes([whole[-1] ^ 1]))
-        while await scrub_next(context(runtime)):
-            pass
-        await runtime.relay.idle()
-        told = downstream.of(PackDamaged)[0]
+        told = (await downstream.told(PackDamaged))[0]
         assert (told.study, told.batch, told.object) == ("st-2", 1, PACK)
         assert told.manifest_sha256 == event.manifest_sha256
         assert (await kinds(runtime, "st-1"), (await kinds(runtime, "st-2"))[-1]) == (
@@ -61,7 +61,7 @@ async def test_a_bad_byte_is_found_told_and_mended(
         assert "restored" not in await kinds(runtime, "st-2")
         await blobs.put(PACK, whole)
         await deliver(runtime, again)
-        assert (await kinds(runtime, "st-2"))[-1] == "restored"
+        assert "restored" in await kinds(runtime, "st-2")  # and last, unless a look that began before ends after it
 
 
 async def test_after_a_restart_the_round_goes_on_where_it_was(

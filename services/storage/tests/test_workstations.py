@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from radrelay_shared.events import StudyAnonymized
-from radrelay_shared.testing import deliver, running
+from radrelay_shared.testing import PATIENCE_SECONDS, deliver, running, until
 from radrelay_storage.main import SERVICE
+from servers import free_ports
 
 HERE = {"address": "127.0.0.1"}
 
@@ -46,7 +46,7 @@ class Room:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await asyncio.wait_for(process.communicate(), 30)
+        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
         return process.returncode or 0, said.decode(errors="replace")
 
     def received(self) -> list[str]:
@@ -64,8 +64,7 @@ async def room(
     """Two CT slices and an MR of clinic A, a CT of clinic B, assigned to the workstation's radiologist; another CT."""
     if shutil.which("findscu") is None or shutil.which("getscu") is None:
         pytest.fail("dcmtk is not installed (`make servers`)")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        own_port = probe.getsockname()[1]
+    [own_port] = free_ports(1)
     who = {"roles": ["radiologist"], **HERE}
     stations = [
         {"ae_title": "READING1", "port": own_port, "subject": "dr-a", "sites": ["clinic-a"], **who},
@@ -87,9 +86,8 @@ async def room(
         for study in (1, 2):
             await assign(runtime, "dr-a", study)
         context: Any = runtime.context
-        while context.query_address is None:
-            await asyncio.sleep(0.01)
-        yield Room(context.query_address[1], own_port, folder)
+        address = await until(lambda: context.query_address)
+        yield Room(address[1], own_port, folder)
 
 
 FINDS = [

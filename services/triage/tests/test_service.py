@@ -13,7 +13,7 @@ from radrelay_shared.security import Role
 from radrelay_shared.testing import client, deliver, running
 from radrelay_triage.main import SERVICE
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 CHEST_CT = StudyStored(
     site="clinic-a",
     study="st-1",
@@ -56,7 +56,10 @@ async def test_order_and_images_meet_in_any_order(
 
 
 async def test_the_decision_its_reasons_and_the_clock_can_be_read(tmp_path: Path) -> None:
-    async with running(SERVICE, tmp_path) as (runtime, _), client(runtime, Role.ASSISTANT, sites=("clinic-a",)) as http:
+    async with (
+        running(SERVICE, tmp_path, clock=lambda: NOW) as (runtime, _),
+        client(runtime, Role.ASSISTANT, sites=("clinic-a",)) as http,
+    ):
         await deliver(runtime, ORDER)
         await deliver(runtime, CHEST_CT)
         read = (await http.get("/triage/studies/st-1")).json()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,19 @@ from radrelay_shared.security import Role, new_api_key
 from radrelay_shared.service import Runtime, Service, http_server
 
 E = TypeVar("E", bound=Event)
-SERVED_SECONDS = 30
+PATIENCE_SECONDS = 120  # on a slow machine under load: what passes never waits so long
+
+
+async def until(look: Callable[[], Any]) -> Any:
+    """What `look` finds, once that is anything; it may be a coroutine function, too."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            found = look()
+            if inspect.isawaitable(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.01)
 
 
 class Downstream:
@@ -36,6 +49,11 @@ class Downstream:
     def of(self, kind: type[E]) -> list[E]:
         """The events of exactly this kind, in the order they came."""
         return [each.data for each in self.envelopes if type(each.data) is kind]
+
+    async def told(self, kind: type[E], count: int = 1) -> list[E]:
+        """The same, once there are so many."""
+        await until(lambda: len(self.of(kind)) >= count)
+        return self.of(kind)
 
 
 def embedded(service: Service, folder: Path) -> dict[str, Any]:
@@ -75,9 +93,7 @@ async def served(runtime: Runtime) -> AsyncIterator[str]:
     server = http_server(runtime.app, runtime.settings.model_copy(update={"http_port": 0}))
     serving = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(SERVED_SECONDS):
-            while not server.started:  # noqa: ASYNC110  uvicorn has a flag, no event
-                await asyncio.sleep(0.01)
+        await until(lambda: server.started)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
@@ -85,10 +101,10 @@ async def served(runtime: Runtime) -> AsyncIterator[str]:
 
 
 async def deliver(runtime: Runtime, event: Event, *, sequence: int = 1) -> None:
-    """Publish the event as another service would, and return when the service under test has handled it."""
+    """Publish the event as another service would by the same clock, and return when it has been handled."""
     if runtime.bus is None:
         raise RuntimeError("start the runtime first")
-    await runtime.bus.publish(wrap(event, service="test", at=utc_now(), sequence=sequence).message)
+    await runtime.bus.publish(wrap(event, service="test", at=runtime.clock(), sequence=sequence).message)
     await runtime.relay.idle()
 
 
