@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from hl7_messages import ORM, adt, sent
+from radrelay_ingest import matches
 from radrelay_ingest.domain.orders import Order
+from radrelay_ingest.matches import answered
 from radrelay_shared.confided import confided
 from radrelay_shared.events import OrderReceived, PatientChanged, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
@@ -178,6 +181,32 @@ async def test_an_order_that_comes_late_and_contradicts_is_not_matched_and_shown
         await decide(door, held.study, verdict="release", without_order=True)
         [updated] = await door.told(StudyUpdated)
         assert updated.order is None
+
+
+async def test_an_order_that_contradicts_is_not_lost_on_a_look_for_orders_that_began_before_it_came(
+    open_door: Door, ct_slice: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, came = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*study: Any) -> Any:
+        found = await answered(*study)
+        if not looked.is_set():
+            looked.set()
+            await came.wait()
+        return found
+
+    async with open_door() as door:
+        await send(door, ct_slice(1, PatientName="ROE^RICHARD"))
+        [received] = await door.told(StudyReceived)
+        await door.settled()
+        monkeypatch.setattr(matches, "answered", slowly)
+        looking = asyncio.create_task(matches.reconsider(door.context, received.study))
+        await looked.wait()
+        await tell(door, ORM)
+        came.set()
+        await looking
+        [listed] = await waiting(door)
+        assert listed["held"] == ["patient-name"]
 
 
 async def test_the_same_sop_uid_with_other_bytes_is_in_the_list_until_it_was_seen(

@@ -121,10 +121,16 @@ def test_images_of_another_patient_than_the_order_s_are_held_back_and_the_clinic
 
 
 def test_late_order_gives_the_study_its_priority_once() -> None:
-    answered = answer(sealed_ct(), order(), WORDS)
+    answered = answer(sealed_ct(), sealed_ct(), order(), WORDS)
     assert answered is not None
     assert (answered.state.order, answered.state.priority) == ("or-a1", Priority.STAT)
-    assert answer(answered.state, order(), WORDS) is None
+    assert answer(answered.state, answered.state, order(), WORDS) is None
+
+
+def test_what_was_found_for_a_study_as_it_was_before_is_no_judgement_of_it_now() -> None:
+    held = answer(sealed_ct(), sealed_ct(), order(patient="999", name="ROE^RICHARD"), WORDS)
+    assert held is not None
+    assert answer(held.state, sealed_ct(), None, WORDS) is None
 
 
 def test_an_ae_title_names_one_site() -> None:

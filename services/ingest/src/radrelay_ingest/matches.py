@@ -1,6 +1,7 @@
 """Orders and studies find each other, whichever comes first, and whatever becomes known later.
 
-Each side is written before it looks for the other, so whichever is later finds the earlier.
+Each side is written before it looks for the other, so whichever is later finds the earlier; and what a look found
+counts for the study as it was when the look began, or is looked for again.
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ async def reconsider(context: IngestContext, key: Key) -> None:
         return
     for number in study.subject.patient.ids:
         await remember(context, study.site, number, studies=(key,))
-    found, words = await answered(context, study)
-    study = await context.store.change(Study, key, partial(answer, found=found, words=words)) or study
-    if study.purged:  # meanwhile
-        await context.originals.delete(words)
-        return
+    while True:
+        found, words = await answered(context, study)
+        judged = await context.store.change(Study, key, partial(answer, seen=study, found=found, words=words)) or study
+        if judged.purged:  # meanwhile
+            await context.originals.delete(words)
+            return
+        if judged == study:
+            break
+        study = judged  # here or elsewhere, and maybe by orders that have changed since
     await _follow_merges(context, study)
     await tell_orders(context, study, await orders_beside(context, study))
 

@@ -59,9 +59,9 @@ def erased(current: Study | None, event: StudyPurged, objects: int) -> Decision[
     return Decision(current.model_copy(update=left), [said])
 
 
-def answer(current: Study | None, found: Answered, words: Key) -> Decision[Study] | None:
-    """Judge a sealed study by the orders as they are now; None if there is nothing to learn from them."""
-    if current is None or current.purged:
+def answer(current: Study | None, seen: Study, found: Answered, words: Key) -> Decision[Study] | None:
+    """Judge a sealed study by what was found for it as it was `seen`; None if it has changed since, or need not."""
+    if current is None or current.purged or current != seen:
         return None
     study = judged(current, found).model_copy(update={"words": words})
     return None if study == current else told(study, current)
