@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from radrelay_shared.events import OrderReceived, Priority, StudyQuarantined, StudyReceived, StudyUpdated
+from radrelay_ingest import api
+from radrelay_shared.events import Key, OrderReceived, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.packs import read_instance, read_manifest
 from radrelay_shared.security import Role
 from radrelay_shared.testing import until
@@ -365,6 +367,26 @@ async def test_a_clinic_sees_its_own_studies_only(open_door: Door, ct_slice: Sli
             assert (await hamburg.get("/ingest/studies")).json() == []
             assert (await bozeman.get(f"/ingest/studies/{study}")).status_code == 200
             assert (await hamburg.get(f"/ingest/studies/{study}")).status_code == 404
+
+
+async def test_a_study_that_is_sealed_while_somebody_lists_them_is_in_the_list(
+    open_door: Door, ct_slice: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which studies lie in the spool is asked at the very moment at which the last one has left it."""
+    async with open_door(quiet=3600) as door:
+        await stow(door, "bozeman", ct_slice())
+        [study], in_the_spool = door.context.spool.waiting(), api._under_way
+
+        def sealed_by_now(context: Any) -> dict[Key, str]:
+            context.spool.claim(study)
+            while context.spool.claimed():
+                time.sleep(0.01)
+            return in_the_spool(context)
+
+        monkeypatch.setattr(api, "_under_way", sealed_by_now)
+        async with door.as_(Role.SITE, "bozeman") as machine:
+            listed = (await machine.get("/ingest/studies")).json()
+        assert [(each["study"], each["state"], each["instances"]) for each in listed] == [(study, "sealed", 1)]
 
 
 async def test_an_ae_title_of_another_site_cannot_be_registered(open_door: Door) -> None:

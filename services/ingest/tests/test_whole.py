@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from io import BytesIO
 from typing import Any
 
+import httpx2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from jwt.api_jws import PyJWS
@@ -22,7 +23,7 @@ from radrelay_ingest.domain.steps import Step
 from radrelay_shared.aggregate import Decision
 from radrelay_shared.events import StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
-from radrelay_shared.testing import until
+from radrelay_shared.testing import served, until
 
 Door = Callable[..., AbstractAsyncContextManager[Any]]
 Slice = Callable[..., bytes]
@@ -122,6 +123,28 @@ async def test_a_quiet_scanner_that_keeps_its_association_is_waited_for(open_doo
             await asyncio.to_thread(association.release)
         [received] = await door.told(StudyReceived)
         assert (received.basis, received.confidence, received.expected) == ("quiet-period", "moderate", None)
+
+
+async def test_an_upload_over_a_weak_link_is_waited_for(open_door: Door, ct_slice: Slice) -> None:
+    """One STOW-RS request, whose second part comes after more than a quiet period."""
+    begins, ends = b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n", b"\r\n--b--\r\n"
+    async with open_door() as door:
+        await registered(door, **SOON)
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield begins + ct_slice(1) + begins
+            while not door.context.spool.waiting():
+                await asyncio.sleep(0.01)
+            await stays_open(door)
+            yield ct_slice(2) + ends
+
+        async with served(door.runtime) as address, httpx2.AsyncClient(base_url=address, trust_env=False) as link:
+            async with door.as_(Role.SITE, "bozeman") as machine:
+                headers = machine.headers | {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
+            answer = await link.post("/ingest/dicom-web/studies", content=slowly(), headers=headers, timeout=60)
+        assert answer.status_code == 200
+        [received] = await door.told(StudyReceived)
+        assert (received.basis, received.instances) == ("quiet-period", 2)
 
 
 def associated(port: int) -> Any:

@@ -77,8 +77,8 @@ async def list_studies(
 ) -> list[dict[str, Any]]:
     """Studies of the caller's sites: those still coming in, then those sealed last."""
     where = [] if caller.sees(EVERY_SITE) else [In("site", tuple(sorted(caller.sites)))]
+    under_way = await asyncio.to_thread(_under_way, context)  # first: what is sealed meanwhile would be in neither
     sealed = await context.store.find(Study, where, sort="received_at", descending=True, limit=limit)
-    under_way = await asyncio.to_thread(_under_way, context)
     fresh = [_fresh(study, site) for study, site in under_way.items() if caller.sees(site)]
     known = {study.study for study in sealed}
     return [*(each for each in fresh if each["study"] not in known), *(_known(each, under_way) for each in sealed)][

@@ -46,7 +46,7 @@ class IngestContext(Context[IngestSettings]):
     dicom_tls_port: int = 0  # … over TLS
     counting: threading.Lock = field(default_factory=threading.Lock)  # held while `delivering` changes
     ordering: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))  # by site
-    delivering: Counter[Key] = field(default_factory=Counter)  # open associations that brought some of a study
+    delivering: Counter[Key] = field(default_factory=Counter)  # open deliveries that brought some of a study
 
     async def open(self) -> None:
         settings, self.loop = self.settings, asyncio.get_running_loop()
@@ -109,7 +109,7 @@ class IngestContext(Context[IngestSettings]):
         return study
 
     def deliver(self, study: Key, change: int) -> None:
-        """An association begins (1) or ends (-1) to bring instances of this study. From any thread."""
+        """A delivery begins (1) or ends (-1) to bring instances of this study. From any thread."""
         with self.counting:
             self.delivering[study] += change
             if not self.delivering[study]:
@@ -135,3 +135,23 @@ class IngestContext(Context[IngestSettings]):
     def secret(self) -> bytes:
         """What opaque names of identity are made with."""
         return self.settings.identity_key.get_secret_value().encode()
+
+
+class Delivery:
+    """What one association, request or upload brings; until it ends, no study that it brought some of is quiet."""
+
+    def __init__(self, context: IngestContext, sender: Sender) -> None:
+        self.context, self.sender = context, sender
+        self.studies: set[Key] = set()
+
+    def keep(self, incoming: Incoming, head: Head) -> Key:
+        """As the context's."""
+        study = self.context.keep(incoming, head, self.sender)
+        if study not in self.studies:
+            self.studies.add(study)
+            self.context.deliver(study, 1)
+        return study
+
+    def end(self) -> None:
+        while self.studies:
+            self.context.deliver(self.studies.pop(), -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from radrelay_ingest.context import IngestContext, Sender
+from radrelay_ingest.context import Delivery, IngestContext, Sender
 from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.spool import Incoming
 from radrelay_ingest.statuses import Mismatch, failure_reason
@@ -19,7 +19,8 @@ class Store:
     """One STOW-RS request on its way to the spool."""
 
     def __init__(self, context: IngestContext, sender: Sender, study_instance_uid: str | None) -> None:
-        self.context, self.sender, self.study_instance_uid = context, sender, study_instance_uid
+        self.context, self.study_instance_uid = context, study_instance_uid
+        self.delivery = Delivery(context, sender)
         self.outcome = Outcome()
         self.incoming: Incoming | None = None  # None between parts, and within one that is refused already
 
@@ -29,6 +30,7 @@ class Store:
             async for token in parts(content_type, patiently(body, self.context.settings.stow_timeout)):
                 await self._take(token)
         finally:
+            self.delivery.end()
             if self.incoming:
                 await asyncio.to_thread(self.incoming.discard)
         if not self.outcome.stored and not self.outcome.failed:
@@ -58,4 +60,4 @@ class Store:
     def _keep(self, incoming: Incoming, head: Head) -> None:
         if self.study_instance_uid not in (None, head.study_instance_uid):
             raise Mismatch("the instance is not of the study that the URL names")
-        self.context.keep(incoming, head, self.sender)
+        self.delivery.keep(incoming, head)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from radrelay_ingest.context import IngestContext, Sender
+from radrelay_ingest.context import Delivery, IngestContext, Sender
 from radrelay_ingest.dicom.elements import Request, file_meta
 from radrelay_ingest.domain.studies import Head
 from radrelay_ingest.spool import Incoming
 from radrelay_ingest.statuses import Mismatch
 from radrelay_shared.errors import Invalid
-from radrelay_shared.events import Key
 
 
 class Reception:
@@ -18,11 +17,10 @@ class Reception:
     """
 
     def __init__(self, context: IngestContext, sender: Sender) -> None:
-        self.context, self.sender = context, sender
+        self.context, self.delivery = context, Delivery(context, sender)
         self.incoming: Incoming | None = None
         self.meta = b""  # goes before the first piece
         self.failure: Exception | None = None
-        self.studies: set[Key] = set()  # of which it brought something
 
     def begin(self, request: Request, transfer_syntax_uid: str) -> None:
         try:
@@ -47,10 +45,10 @@ class Reception:
                 raise self.failure
             if self.incoming is None or not request.has_data_set:
                 raise Invalid("the C-STORE request has no data set")
-            self.context.site(self.sender.site)
+            self.context.site(self.delivery.sender.site)
             head = self.incoming.finish()
             check(request, head)
-            self._delivers(self.context.keep(self.incoming, head, self.sender))
+            self.delivery.keep(self.incoming, head)
         finally:
             self.discard()
 
@@ -60,16 +58,10 @@ class Reception:
             self.incoming.discard()
         self.incoming = self.failure = None
 
-    def _delivers(self, study: Key) -> None:
-        if study not in self.studies:
-            self.studies.add(study)
-            self.context.deliver(study, 1)
-
     def close(self) -> None:
         """The association has ended."""
         self.discard()
-        for study in self.studies:
-            self.context.deliver(study, -1)
+        self.delivery.end()
 
 
 def check(request: Request, head: Head) -> None:

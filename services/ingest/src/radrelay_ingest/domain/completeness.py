@@ -5,7 +5,7 @@
     MPPS, all steps ended             all images they name are here          high
     a count, by the images' header    so many are here, and STAT's quiet     high
     or the sender's own answer        period has passed
-    none                              no association brings more of it,      moderate
+    none                              no open delivery brought some of it,   moderate
                                       and its quiet period has passed
     any of the upper ones, unmet      the site's patience has passed         low
 
@@ -67,7 +67,7 @@ class Present:
     names: frozenset[str]
     count: int
     last: datetime  # when the latest one came
-    delivering: bool = False  # an association that brought some of it is still open
+    delivering: bool = False  # an association, request or upload that brought some of it is still open
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from radrelay_ingest.context import IngestContext, Sender
+from radrelay_ingest.context import Delivery, IngestContext, Sender
 from radrelay_ingest.domain.uploads import Outcome, Upload
 from radrelay_ingest.uploads.archive import Entry, opened
 from radrelay_ingest.uploads.protocol import Busy
@@ -62,26 +62,28 @@ async def _unpack(context: IngestContext, upload: Upload) -> None:
 
 def taken(context: IngestContext, upload: Upload) -> Outcome:
     """Store each file of the upload; a file that can never be taken is named by its place. Blocks, for threads."""
-    sender, outcome = Sender(upload.site, upload.traceparent), Outcome()
+    delivery, outcome = Delivery(context, Sender(upload.site, upload.traceparent)), Outcome()
     try:
         with opened(context.uploads.content(upload)) as entries:
             for entry in entries:
                 try:
-                    outcome = outcome.with_stored(stored(context, entry, sender))
+                    outcome = outcome.with_stored(stored(delivery, entry))
                 except Permanent as error:
                     outcome = outcome.with_failed(entry.number, error.detail)
     except Permanent as error:  # the zip itself
         return outcome.with_failed(1, error.detail)
+    finally:
+        delivery.end()
     return outcome
 
 
-def stored(context: IngestContext, entry: Entry, sender: Sender) -> Key:
+def stored(delivery: Delivery, entry: Entry) -> Key:
     """Bring one file into the spool; the key of its study. Raises `Invalid`, `TooLarge`, `Full`."""
-    incoming = context.spool.receive()
+    incoming = delivery.context.spool.receive()
     try:
         with entry.pieces() as pieces:
             for piece in pieces:
                 incoming.write(piece)
-        return context.keep(incoming, incoming.finish(), sender)
+        return delivery.keep(incoming, incoming.finish())
     finally:
         incoming.discard()
