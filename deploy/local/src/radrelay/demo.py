@@ -32,7 +32,7 @@ from radrelay.reading import IDLE_SECONDS, Reading, read_next
 from radrelay_shared.errors import Unreachable
 from radrelay_shared.security import Role
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 STAGES = {
     "study.received": "received",
     "study.anonymized": "de-identified",

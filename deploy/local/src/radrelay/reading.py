@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from dicomweb_client import DICOMwebClient
 from radrelay.client import Client
 
 IDLE_SECONDS = 0.15
+NEWS_SECONDS = 60  # for the news of a claim to reach storage, which says 404 until then
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ def look(client: Client, study: str) -> tuple[int, int]:
     """Every instance's metadata, and every frame's pixels as stored."""
     url = client.url("/dicom-web/").rstrip("/")
     web = DICOMwebClient(url, headers={"Authorization": f"Bearer {client.token}"})
-    metadata: list[dict[str, Any]] = web.retrieve_study_metadata(study)
-    size = 0
+    metadata, size = described(web, study), 0
     for instance in metadata:
         series, sop = instance["0020000E"]["Value"][0], instance["00080018"]["Value"][0]
         if "00280010" in instance:  # Rows: it has pixels
@@ -54,3 +56,17 @@ def look(client: Client, study: str) -> tuple[int, int]:
             pixels = web.retrieve_instance_frames(study, series, sop, list(frames), media_types=("*/*",))
             size += sum(len(frame) for frame in pixels)
     return len(metadata), size
+
+
+def described(web: DICOMwebClient, study: str) -> list[dict[str, Any]]:
+    """Every instance's metadata of a study that was just claimed."""
+    deadline = time.monotonic() + NEWS_SECONDS
+    while True:
+        try:
+            found: list[dict[str, Any]] = web.retrieve_study_metadata(study)
+            return found
+        except OSError as error:  # requests' HTTPError is one
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if status != NOT_FOUND or time.monotonic() > deadline:
+                raise
+        time.sleep(IDLE_SECONDS)
