@@ -60,13 +60,20 @@ class Patient:
         words = {self.family: "family name", self.given: "given name"}
         words |= dict.fromkeys(self.ideographic, "ideographic name")
         found = {needle: meaning for word, meaning in words.items() for needle in spellings(word)}
-        return found | {f"{self.uid_root}.".encode(): "UID"} | dict.fromkeys(birth_spellings(self.birth_date), "birth")
+        return found | {f"{self.uid_root}.".encode(): "UID"}
 
     @cached_property
     def exact(self) -> dict[bytes, str]:
         """What to look for in bytes as they are: base64 has no other case."""
         spoken = {case for word in (self.family, self.given) for case in (word, word.lower(), word.upper())}
         return {part: "base64" for word in {*spoken, *self.ideographic} for part in in_base64(word.encode())}
+
+    @cached_property
+    def birth(self) -> re.Pattern[bytes]:
+        """As people and machines write it."""
+        year, month, day = self.birth_date[:4], self.birth_date[4:6], self.birth_date[6:]
+        written = (self.birth_date, f"{year}-{month}-{day}", f"{day}.{month}.{year}", f"{month}/{day}/{year}")
+        return alone("|".join(map(re.escape, written)))
 
     @cached_property
     def digits(self) -> dict[bytes, str]:
@@ -90,7 +97,12 @@ def marked_date(number: int) -> str:
     return f"{FIRST_YEAR + EVERY * (number % MARKED_YEARS)}{DAY}"
 
 
-DATE = re.compile(rb"(?<![\d.])(\d{4})(-?)%b(?:\2)%b" % (DAY[:2].encode(), DAY[2:].encode()))
+def alone(number: str) -> re.Pattern[bytes]:
+    """The number by itself, or with a time of day behind it: in UIDs, hashes and longer numbers it stands by chance."""
+    return re.compile(rb"(?<![0-9A-Fa-f.])(?:%b)(?=(?:\d{6})?(?![0-9A-Fa-f]))" % number.encode())
+
+
+DATE = alone(rf"(\d{{4}})(-?){DAY[:2]}(?:\2){DAY[2:]}")
 YEARS = {marked_date(number)[:4].encode() for number in range(MARKED_YEARS)}
 
 
@@ -114,14 +126,6 @@ def in_base64(content: bytes) -> set[bytes]:
     return found
 
 
-def birth_spellings(date: str) -> tuple[bytes, ...]:
-    """As people and machines write it."""
-    year, month, day = date[:4], date[4:6], date[6:]
-    return tuple(
-        text.encode() for text in (date, f"{year}-{month}-{day}", f"{day}.{month}.{year}", f"{month}/{day}/{year}")
-    )
-
-
 @dataclass(frozen=True)
 class Thing:
     """Something that was looked at: a message, a file, an answer."""
@@ -141,12 +145,15 @@ def traces(thing: Thing, *patients: Patient) -> Iterator[str]:
                 if at >= 0:
                     around = haystack[max(0, at - 60) : at + len(needle) + 30]
                     yield f"{thing.name}: {meaning} of {patient.site}'s patient in {around!r}"
+        if born := patient.birth.search(content):
+            around = content[max(0, born.start() - 60) : born.end() + 30]
+            yield f"{thing.name}: birth of {patient.site}'s patient in {around!r}"
     for at in marked_dates(content):
         yield f"{thing.name}: a date as the clinic sent it in {content[max(0, at - 60) : at + 12]!r}"
 
 
 def marked_dates(content: bytes) -> Iterator[int]:
-    """Where dates of marked attributes stand, as DICOM (YYYYMMDD) or ISO 8601 writes them; not within UIDs."""
+    """Where dates of marked attributes stand, as DICOM (YYYYMMDD) or ISO 8601 writes them."""
     for match in DATE.finditer(content):
         if match[1] in YEARS:
             yield match.start()

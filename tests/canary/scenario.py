@@ -90,7 +90,7 @@ class Day:
         answer = await self.ask("POST", "/ingest/dicom-web/studies", Role.SITE, who.site, **multipart(who, *files))
         assert answer.status_code == 200, answer.text
 
-    async def read(self, patience: float = 60) -> None:
+    async def read(self, patience: float = 300) -> None:
         """A radiologist reads whatever is offered until every webhook came."""
         client = self.relay.client("dr-day", Role.RADIOLOGIST, *SITES)
         async with asyncio.timeout(patience):

@@ -26,8 +26,6 @@ from canary.studies import CORNER, capture
 from canary.wiretap import Evidence, Listener, all_in_one, said_into, seven_processes
 from radrelay_shared.dicom.multipart import Begin, Data, Splitter
 
-pytestmark = pytest.mark.timeout(180)
-
 SHAPES = [
     pytest.param(all_in_one, id="all-in-one"),
     pytest.param(seven_processes, id="seven-processes", marks=pytest.mark.external),
@@ -50,7 +48,7 @@ async def watch(shape: type, folder: Path) -> Evidence:
     async with (
         listener.listening() as collector,
         shape(folder, evidence, collector) as relay,
-        httpx2.AsyncClient(timeout=20, trust_env=False) as http,
+        httpx2.AsyncClient(timeout=60, trust_env=False) as http,
     ):
         day = Day(relay, listener, http)
         await day.register(collector)

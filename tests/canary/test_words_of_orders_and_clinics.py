@@ -14,7 +14,7 @@ import pytest
 from pydicom.dataset import FileDataset
 from pydicom.sequence import Sequence
 
-from canary.patients import Thing, spellings
+from canary.patients import Thing, alone, spellings
 from canary.studies import code, content, document
 from canary.wiretap import Evidence, Listener, all_in_one
 from fleet import Installation
@@ -28,7 +28,8 @@ SITE = {
     "jurisdiction": "US-MT",
     "quiet_seconds": 0.3,
 }
-MARKS = ("Zqagneta", "Zqhollow", "Zqmillway", "Zqvogel", "Zqmarlow", "Zqnephew", "Zqmaiden", "Zqtown", "71339", "71442")
+WORDS = ("Zqagneta", "Zqhollow", "Zqmillway", "Zqvogel", "Zqmarlow", "Zqnephew", "Zqmaiden", "Zqtown")
+NUMBERS = ("71339", "71442")  # of telephones
 # Each sentence: what it says, and what has to be left of it.
 SENTENCES = {
     "FHIR": (
@@ -122,7 +123,7 @@ async def watch(folder: Path) -> Evidence:
     async with (
         Listener(evidence).listening() as collector,
         all_in_one(folder, evidence, collector) as relay,
-        httpx2.AsyncClient(trust_env=False) as http,
+        httpx2.AsyncClient(timeout=60, trust_env=False) as http,
     ):
         await relay.client("op", Role.OPERATOR).call("PUT", "/ingest/sites/hollow", json=SITE)
         clinic = relay.client("his", Role.SITE, "hollow")
@@ -151,7 +152,7 @@ async def stow(http: httpx2.AsyncClient, url: str, headers: dict[str, str], data
 async def stored(relay: Installation, evidence: Evidence) -> None:
     """Wait until both studies can be read, and keep what is answered of them."""
     client = relay.client("op", Role.OPERATOR)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while len(items := await client.call("GET", "/workitems")) < len(WAYS):
             await asyncio.sleep(0.1)
     reader = relay.client("ada", Role.ASSISTANT, "hollow")
@@ -172,12 +173,14 @@ def test_nothing_outside_the_identified_zone_says_what_orders_and_clinics_say(ev
 
 def traces(thing: Thing) -> Iterator[str]:
     folded = thing.content.lower()
-    yield from (f"{mark} in {thing.name}" for mark in MARKS if any(each in folded for each in spellings(mark)))
+    yield from (f"{word} in {thing.name}" for word in WORDS if any(each in folded for each in spellings(word)))
+    yield from (f"{number} in {thing.name}" for number in NUMBERS if alone(number).search(folded))
 
 
 def test_the_search_finds_all_of_it_among_the_originals(evidence: Evidence) -> None:
     folded = b"".join(thing.content for thing in evidence.places["originals"]).lower()
-    assert [mark for mark in MARKS if mark.lower().encode() not in folded] == []
+    assert [word for word in WORDS if word.lower().encode() not in folded] == []
+    assert [number for number in NUMBERS if not alone(number).search(folded)] == []
 
 
 @pytest.mark.parametrize("way", ["FHIR", "HL7"])

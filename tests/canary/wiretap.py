@@ -152,6 +152,8 @@ async def seven_processes(folder: Path, evidence: Evidence, collector: str) -> A
         for name in fleet.processes:
             evidence.add("logs", name, fleet.logs(name).encode())
         await read_backbone(servers, evidence)
+        await asyncio.to_thread(servers.rabbitmq.kill)  # or files would go while they are read
+        read_broker(servers, evidence)
 
 
 @asynccontextmanager
@@ -171,10 +173,13 @@ async def tapped(bus_url: str, evidence: Evidence) -> AsyncIterator[None]:
 
 
 async def read_backbone(servers: Backbone, evidence: Evidence) -> None:
-    """What the servers keep: objects, documents, and the broker's own files."""
+    """What the servers keep: objects and documents."""
     for place, bucket in (("blobs", servers.backends.blobs), ("originals", servers.backends.originals)):
         await read_bucket(bucket, place, evidence)
     await asyncio.to_thread(read_documents, servers.secantusdb.url, evidence)
+
+
+def read_broker(servers: Backbone, evidence: Evidence) -> None:
     for path in servers.rabbitmq.folder.rglob("*"):
         if path.is_file():
             evidence.add("broker", path.name, path.read_bytes())
