@@ -43,8 +43,8 @@ BUCKETS = {
     "reporting": ("blobs",),
     "notification": ("blobs",),
 }
-READY_SECONDS = 60
-DRAIN_SECONDS = 10.0  # what the services are told; they drain twice (bus, outbox) and then close
+READY_SECONDS = 300
+DRAIN_SECONDS = 60.0  # what the services are told; they drain twice (bus, outbox) and then close
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Fleet:
 
     def _is_ready(self, name: str) -> bool:
         try:
-            return httpx2.get(f"{self.address(name)}/readyz", timeout=6, trust_env=False).is_success
+            return httpx2.get(f"{self.address(name)}/readyz", timeout=60, trust_env=False).is_success
         except httpx2.TransportError:
             return False
 

@@ -28,6 +28,7 @@ def fleet(servers: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     fleet = Fleet(tmp_path_factory.mktemp("fleet"), servers.backends, SETTINGS)
     try:
         fleet.start()
+        servers.rabbitmq.settle()
         yield fleet
         fleet.stop()
     finally:

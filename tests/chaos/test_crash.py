@@ -16,7 +16,6 @@ from stream import Stream
 
 pytestmark = [
     pytest.mark.external,
-    pytest.mark.timeout(170),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # of pynetdicom's refused connections
 ]
 

@@ -14,15 +14,18 @@ import pytest
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
+    """Ports that nobody else is given as long as this process lives; a server that names one listens there.
+
+    They stay bound, for whoever else binds with SO_REUSEADDR, as servers do; until then connections are refused.
+    """
     sockets = [socket.socket() for _ in range(count)]
-    try:
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.detach()
+    return ports
 
 
 class Missing(Exception):
@@ -58,7 +61,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float = 300) -> None:
         """Poll `ready` until it is true; fail with the log's tail if the process ends or time is up."""
         deadline = time.monotonic() + seconds
         while not ready():
@@ -78,7 +81,7 @@ class Server:
         self._signal(signal.SIGTERM, seconds)
         self.kill()
 
-    def _signal(self, number: signal.Signals, seconds: float = 10) -> None:
+    def _signal(self, number: signal.Signals, seconds: float = 60) -> None:
         if self.process is None:
             return
         try:

@@ -8,7 +8,7 @@ import shutil
 
 from servers import cannot
 
-SECONDS = 30
+SECONDS = 300
 
 
 async def dcmtk(tool: str, *arguments: object) -> tuple[int, str]:

@@ -70,10 +70,23 @@ class RabbitMQ(Server):
         self.spawn([str(BROKER)], self.environment)
         self.wait_until(lambda: accepts(self.port))
 
+    def settle(self) -> None:
+        """Return once every queue would outlive a `kill`.
+
+        RabbitMQ 3.10 writes the names of new quorum queues into a file up to 3 s after they were declared (more on a
+        slow machine): killed before that, it comes back with queues that nobody can consume.
+        """
+        self.wait_until(self._knows_its_queues)
+
+    def _knows_its_queues(self) -> bool:
+        [quorum] = (self.folder / "data").glob("*/quorum/*")
+        known = (quorum / "names.dets").read_bytes()
+        return all(queue.name.encode() in known for queue in quorum.iterdir() if queue.is_dir())
+
     def kill(self) -> None:
         """SIGKILL; return once the ports are free, for Erlang takes a moment to die after its shell."""
         super().kill()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (accepts(self.port) or accepts(self.dist_port)) and time.monotonic() < deadline:
             time.sleep(0.05)
 

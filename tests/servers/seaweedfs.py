@@ -100,7 +100,7 @@ class SeaweedFS(Server):
         return status is not None and bool(json.loads(status)["Topology"].get("DataCenters"))
 
     def _get(self, port: str, path: str) -> bytes | None:
-        connection = HTTPConnection("127.0.0.1", self.ports[port], timeout=1)
+        connection = HTTPConnection("127.0.0.1", self.ports[port], timeout=10)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

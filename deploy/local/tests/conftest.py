@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from radrelay.cli import app
-from radrelay.demo import free_port
 from radrelay.platform import Platform
+from servers import free_ports
 
 Command = Callable[..., Awaitable[Result]]
 
@@ -21,7 +21,7 @@ Command = Callable[..., Awaitable[Result]]
 async def up(folder: Path) -> AsyncIterator[Platform]:
     """RadRelay on this folder, stopped afterwards."""
     settings = {"webhook_allow_networks": ["127.0.0.0/8"], "sweep_seconds": 0.1}
-    platform = Platform(folder, http_port=0, dicom_port=free_port(), settings=settings)
+    platform = Platform(folder, http_port=0, dicom_port=free_ports(1)[0], settings=settings)
     await platform.start()
     try:
         yield platform

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from radrelay.demo import free_port
 from radrelay.platform import Platform
 from radrelay_shared.envelope import uuid7
 from radrelay_shared.ports import Message
 from radrelay_shared.security import Role
 from real_files import TEST_FILES
+from servers import free_ports
 
 Command = Callable[..., Awaitable[Result]]
 RADRELAY = Path(sys.executable).parent / "radrelay"
@@ -165,7 +165,7 @@ async def test_files_that_are_no_dicom_are_named_without_connecting(radrelay: Co
 
 
 async def test_where_nobody_listens_the_address_is_named(radrelay: Command) -> None:
-    dicom, http = free_port(), free_port()
+    dicom, http = free_ports(2)
     sent = await radrelay("send", TEST_FILES / "CT_small.dcm", "--to", f"127.0.0.1:{dicom}")
     asked = await radrelay("status", "--token", "any", "--url", f"http://127.0.0.1:{http}")
     assert f"nothing answers at 127.0.0.1:{dicom} (Connection refused)" in sent.output
@@ -175,7 +175,7 @@ async def test_where_nobody_listens_the_address_is_named(radrelay: Command) -> N
 
 async def test_a_setting_that_is_nonsense_is_named(radrelay: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RADRELAY_DRAIN_SECONDS", "soon")
-    answer = await radrelay("doctor", "--url", f"http://127.0.0.1:{free_port()}")
+    answer = await radrelay("doctor", "--url", f"http://127.0.0.1:{free_ports(1)[0]}")
     assert (answer.exit_code, "RADRELAY_DRAIN_SECONDS" in answer.output) == (1, True)
 
 
@@ -183,13 +183,13 @@ async def test_a_setting_that_is_nonsense_is_named(radrelay: Command, monkeypatc
 
 
 async def test_up_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    http, dicom = free_port(), free_port()
+    http, dicom = free_ports(2)
     process = await asyncio.create_subprocess_exec(
         RADRELAY, "up", "--data", tmp_path, "--http-port", str(http), "--dicom-port", str(dicom),
         "--log-level", "WARNING", stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         said = (await process.stderr.readuntil(b"doctor")).decode()
         process.terminate()
         await process.stderr.read()
@@ -200,15 +200,17 @@ async def test_up_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["--http-port", "--dicom-port"])
 def test_up_on_a_taken_port_ends_with_a_sentence(tmp_path: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ports = {"--http-port": free_port(), "--dicom-port": free_port()} | {option: taken.getsockname()[1]}
+        ports = dict(zip(("--http-port", "--dicom-port"), free_ports(2), strict=True)) | {
+            option: taken.getsockname()[1]
+        }
         command: list[str | Path] = [RADRELAY, "up", "--data", tmp_path, *map(str, chain.from_iterable(ports.items()))]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 1
     assert "is RadRelay running already?" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_the_demo_does_the_main_job() -> None:
-    ended = subprocess.run([RADRELAY, "demo"], capture_output=True, text=True, timeout=100, check=False)
+    ended = subprocess.run([RADRELAY, "demo"], capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "6 of 6 reports" in " ".join(ended.stdout.split())

@@ -8,9 +8,9 @@ from threading import Thread
 
 import pytest
 
-from radrelay.demo import free_port
 from radrelay.doctor import Finding, examine
 from radrelay.platform import Platform
+from servers import free_ports
 
 
 def about(findings: list[Finding], word: str) -> Finding:
@@ -18,7 +18,7 @@ def about(findings: list[Finding], word: str) -> Finding:
 
 
 async def test_where_nothing_runs_it_says_how_to_start(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
     finding = about(await examine(tmp_path / "none", url), url)
     assert finding == Finding(good=False, what=f"nothing answers at {url}", advice="start it with `radrelay up`")
 
@@ -55,7 +55,7 @@ async def test_a_bus_that_cannot_be_reached_is_named_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, shown: str
 ) -> None:
     monkeypatch.setenv("RADRELAY_BUS_URL", url)
-    finding = about(await examine(tmp_path, f"http://127.0.0.1:{free_port()}"), "the bus")
+    finding = about(await examine(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}"), "the bus")
     assert (finding.good, finding.what) == (False, shown)
     assert finding.advice
     assert "geheim" not in finding.advice
@@ -64,6 +64,6 @@ async def test_a_bus_that_cannot_be_reached_is_named_without_its_password(
 async def test_stores_that_work_are_said_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RADRELAY_DOCUMENTS_URL", f"sqlite:///{tmp_path / 'documents.db'}")
     monkeypatch.setenv("RADRELAY_BLOBS_URL", f"file:///{tmp_path / 'blobs'}")
-    findings = await examine(tmp_path, f"http://127.0.0.1:{free_port()}")
+    findings = await examine(tmp_path, f"http://127.0.0.1:{free_ports(1)[0]}")
     assert about(findings, "the document store").good
     assert about(findings, "the blobs bucket").good

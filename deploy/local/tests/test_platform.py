@@ -13,11 +13,12 @@ import httpx2
 import pytest
 
 from radrelay.client import Client, Problem
-from radrelay.demo import deliver, free_port
+from radrelay.demo import deliver
 from radrelay.platform import Platform
 from radrelay.samples import SAMPLES
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.security import Role
+from servers import free_ports
 
 Starting = Callable[[Path], AbstractAsyncContextManager[Platform]]
 CLOSED = (
@@ -44,7 +45,7 @@ def caller(platform: Platform, role: Role, *sites: str) -> Client:
 
 
 async def get(platform: Platform, path: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         return await http.get(base(platform) + path)
 
 
@@ -96,7 +97,7 @@ async def test_a_study_outlives_a_restart(tmp_path: Path, starting: Starting) ->
 
 async def stored(operator: Client) -> list[dict[str, Any]]:
     """The board's rows once the study is stored."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         while True:
             rows: list[dict[str, Any]] = await operator.call("GET", "/status")
             if rows and "study.stored" in rows[0]["stages"]:
@@ -108,7 +109,7 @@ async def stored(operator: Client) -> list[dict[str, Any]]:
 async def test_a_port_that_is_taken_is_named_before_anything_starts(tmp_path: Path, which: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ports = {"http_port": free_port(), "dicom_port": free_port()} | {which: port}
+        ports = dict(zip(("http_port", "dicom_port"), free_ports(2), strict=True)) | {which: port}
         platform = Platform(tmp_path / "data", **ports)
         with pytest.raises(RadRelayError, match=f"127.0.0.1:{port} cannot be listened on .*running already"):
             await platform.start()

@@ -52,7 +52,7 @@ def post(url: str, secret: str, body: str = REPORT) -> int:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": Webhook(secret).sign("msg_1", now, REPORT),
     }
-    return httpx2.post(url, content=body, headers=headers, trust_env=False).status_code
+    return httpx2.post(url, content=body, headers=headers, timeout=60, trust_env=False).status_code
 
 
 def test_a_signed_report_is_read_with_its_patient(receiver: tuple[str, IO[str]]) -> None:
@@ -74,4 +74,4 @@ def test_what_is_signed_otherwise_is_refused(receiver: tuple[str, IO[str]]) -> N
     assert post(url + "prairie", OTHER) == 401  # somebody else's secret
     assert post(url + "prairie", SECRET, REPORT.replace("No acute", "Acute")) == 401  # changed on the way
     assert post(url + "sagebrush", SECRET) == 401  # not this receiver's clinic
-    assert httpx2.post(url + "prairie", content=REPORT, trust_env=False).status_code == 401
+    assert httpx2.post(url + "prairie", content=REPORT, timeout=60, trust_env=False).status_code == 401
