@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import uuid4
 
-from radrelay_shared.ports import Ack, Delivery, Message, Verdict
+from radrelay_shared.ports import Ack, Bus, DeadLetter, Delivery, Message, Verdict
+from radrelay_shared.testing import until
 
 TIERS = (timedelta(milliseconds=100), timedelta(milliseconds=300))
 
@@ -38,7 +38,10 @@ class Desk:
         return [delivery.message.id for delivery in self.deliveries]
 
 
-async def eventually(reached: Callable[[], bool], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not reached():
-            await asyncio.sleep(0.01)
+async def until_dead(bus: Bus, service: str, count: int = 1) -> list[DeadLetter]:
+    async def letters() -> list[DeadLetter]:
+        found = await bus.dead_letters(service)
+        return found if len(found) == count else []
+
+    kept: list[DeadLetter] = await until(letters)
+    return kept

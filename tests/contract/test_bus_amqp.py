@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import aio_pika
 import pytest
 
-from contract.bus_desk import TIERS, Desk, event_type, eventually, message
+from contract.bus_desk import TIERS, Desk, event_type, message, until_dead
 from radrelay_shared.adapters.amqp import AmqpBus
 from radrelay_shared.errors import Retryable, Unreachable
 from radrelay_shared.ports import Delivery, Message
+from radrelay_shared.testing import PATIENCE_SECONDS, until
 from servers import free_ports
 from servers.rabbitmq import RabbitMQ
 
 pytestmark = pytest.mark.external
-
-# RabbitMQ 3.10 writes a new quorum queue's name to disk up to 3 s after it declared it (a dets file): killed
-# before that, it comes back with a queue that nobody can consume. Queues of a running service are older.
-SETTLED = 3.5
 
 
 @pytest.fixture
@@ -44,23 +42,22 @@ async def publish_until_confirmed(bus: AmqpBus, sent: Message) -> None:
             await asyncio.sleep(0.1)
 
 
-async def healthy_again(bus: AmqpBus) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await bus.healthy()
-            except Unreachable:
-                await asyncio.sleep(0.1)
+async def is_healthy(bus: AmqpBus) -> bool:
+    try:
+        await bus.healthy()
+    except Unreachable:
+        return False
+    return True
 
 
 async def test_a_broker_killed_mid_flow_loses_nothing_that_was_confirmed(bus: AmqpBus, rabbitmq: RabbitMQ) -> None:
     """SIGKILL while 400 events are on their way; publisher and consumer come back by themselves."""
     desk, received = Desk(), event_type()
     await bus.subscribe(desk.name, [received], desk)
-    await asyncio.sleep(SETTLED)
+    await asyncio.to_thread(rabbitmq.settle)  # as the queues of a running service are
     sent = [message(received, urgent=number % 2 == 0) for number in range(400)]
     publishing = [asyncio.create_task(publish_until_confirmed(bus, each)) for each in sent[:200]]
-    await eventually(lambda: len(desk.ids) > 20)
+    await until(lambda: len(desk.ids) > 20)
 
     await asyncio.to_thread(rabbitmq.kill)
     with pytest.raises(Unreachable):
@@ -69,8 +66,8 @@ async def test_a_broker_killed_mid_flow_loses_nothing_that_was_confirmed(bus: Am
     await asyncio.to_thread(rabbitmq.start)
     await asyncio.gather(*publishing)
 
-    await eventually(lambda: set(desk.ids) == {each.id for each in sent}, 20)
-    await healthy_again(bus)
+    await until(lambda: set(desk.ids) == {each.id for each in sent})
+    await until(partial(is_healthy, bus))
 
 
 async def test_a_consumer_whose_queue_was_deleted_comes_back(
@@ -81,10 +78,10 @@ async def test_a_consumer_whose_queue_was_deleted_comes_back(
     await bus.subscribe(desk.name, [received], desk)
 
     await outsider.queue_delete(f"radrelay.{desk.name}")
-    await healthy_again(bus)
+    await until(partial(is_healthy, bus))
     await publish_until_confirmed(bus, sent := message(received))
 
-    await eventually(lambda: sent.id in desk.ids)
+    await until(lambda: sent.id in desk.ids)
 
 
 async def test_a_channel_that_the_broker_closed_comes_back_with_its_deliveries(bus: AmqpBus) -> None:
@@ -95,11 +92,11 @@ async def test_a_channel_that_the_broker_closed_comes_back_with_its_deliveries(b
     channel = await queue.channel.get_underlay_channel()
 
     await channel.basic_ack(delivery_tag=999)
-    await eventually(lambda: channel.is_closed)
+    await until(lambda: channel.is_closed)
     await publish_until_confirmed(bus, sent := message(received))
 
-    await eventually(lambda: sent.id in desk.ids)
-    await healthy_again(bus)
+    await until(lambda: sent.id in desk.ids)
+    await until(partial(is_healthy, bus))
 
 
 async def test_a_message_that_took_its_consumer_down_21_times_is_a_dead_letter(
@@ -113,17 +110,22 @@ async def test_a_message_that_took_its_consumer_down_21_times_is_a_dead_letter(
     await bus.publish(sent := message(received, urgent=True))
     queue = await outsider.get_queue(f"radrelay.{desk.name}.stat")
     for _ in range(21):
-        delivered = await queue.get(timeout=5)
-        await delivered.reject(requeue=True)
+        await (await got(queue)).reject(requeue=True)
 
-    async with asyncio.timeout(5):
-        while not (letters := await bus.dead_letters(desk.name)):
-            await asyncio.sleep(0.05)
+    letters = await until_dead(bus, desk.name)
     assert [(letter.message, letter.reason, letter.attempts) for letter in letters] == [(sent, "delivery limit", 1)]
 
     await bus.subscribe(desk.name, [received], desk)
     assert await bus.replay(desk.name, sent.id) == 1
-    await eventually(lambda: desk.deliveries == [Delivery(sent, attempt=1)])
+    await until(lambda: desk.deliveries == [Delivery(sent, attempt=1)])
+
+
+async def got(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:
+    """The queue's message, once it is back there."""
+    incoming: aio_pika.abc.AbstractIncomingMessage = await until(
+        partial(queue.get, fail=False, timeout=PATIENCE_SECONDS)
+    )
+    return incoming
 
 
 async def test_an_event_that_this_version_does_not_understand_is_given_up_after_the_last_tier(
@@ -136,10 +138,8 @@ async def test_an_event_that_this_version_does_not_understand_is_given_up_after_
     await queue.bind("radrelay.events", f"routine.{retired}")
 
     await bus.publish(message(retired))
-    async with asyncio.timeout(10):
-        while not (letters := await bus.dead_letters(desk.name)):
-            await asyncio.sleep(0.05)
 
+    letters = await until_dead(bus, desk.name)
     assert [(letter.reason, letter.attempts) for letter in letters] == [(f"no consumer of {retired}", 3)]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +20,7 @@ from radrelay_shared.adapters.sqlite import SqliteDocuments
 from radrelay_shared.adapters.sqlite_where import all_of
 from radrelay_shared.errors import Full, Invalid, Unreachable
 from radrelay_shared.ports import Eq, Has, In, Index, Prefix, Range, Where, Wildcard
+from radrelay_shared.testing import until
 from servers import free_ports
 from servers.secantusdb import SecantusDB
 
@@ -140,26 +143,38 @@ async def test_a_url_that_names_no_database_is_invalid(url: str) -> None:
 
 @pytest.mark.external
 async def test_a_mongodb_that_was_killed_keeps_what_it_acknowledged_and_serves_again(secantusdb: SecantusDB) -> None:
-    documents = MongoDocuments(f"{secantusdb.url}/radrelay_test_{uuid4().hex}", timeout=1)
+    url = f"{secantusdb.url}/radrelay_test_{uuid4().hex}"
+    documents, impatient = MongoDocuments(url), MongoDocuments(url, timeout=0.5)
     for number in range(20):
         await documents.save("studies", str(number), {}, revision=0, outgoing=[message(number)])
     secantusdb.kill()
     with pytest.raises(Unreachable):
-        await documents.healthy()
+        await impatient.healthy()
     secantusdb.start()
+    await until(partial(is_serving, documents))
     assert await documents.count("studies") == 20
     assert len(await documents.outgoing()) == 20
+    await impatient.close()
     await documents.close()
+
+
+async def is_serving(documents: MongoDocuments) -> bool:
+    try:
+        await documents.healthy()
+    except Unreachable:
+        return False
+    return True
 
 
 @pytest.mark.external
 async def test_a_mongodb_that_hangs_is_unreachable_in_time(secantusdb: SecantusDB) -> None:
-    documents = MongoDocuments(f"{secantusdb.url}/radrelay_test_{uuid4().hex}", timeout=0.5)
-    await documents.save("studies", "1", {}, revision=0)
+    documents = MongoDocuments(f"{secantusdb.url}/radrelay_test_{uuid4().hex}", timeout=3)
+    await until(partial(is_serving, documents))
     assert secantusdb.process is not None
     secantusdb.process.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(os.waitid, os.P_PID, secantusdb.process.pid, os.WSTOPPED)  # with all its threads
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # the driver's own limits are 30 s and none
             with pytest.raises(Unreachable):
                 await documents.get("studies", "1")
     finally:

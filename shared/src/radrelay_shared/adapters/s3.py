@@ -4,8 +4,9 @@ Retention is S3 object lock, so it needs a bucket that was made with lock. Such 
 removes every version of a key, for a delete marker alone would keep the pixels. What a crash leaves of a multipart
 upload is invisible; a lifecycle rule (AbortIncompleteMultipartUpload) clears it.
 
-Two bounds of servers: MinIO lets no key be another key's folder (`a` and `a/b`), and SeaweedFS lists `a/b` before
-`a-b`, segment by segment, where S3 compares whole keys.
+Three bounds of servers: MinIO lets no key be another key's folder (`a` and `a/b`); SeaweedFS lists `a/b` before `a-b`,
+segment by segment, where S3 compares whole keys, and of several racers for a key more than one may win if they come in
+parts. RadRelay races for keys that follow from their content only.
 """
 
 from __future__ import annotations
