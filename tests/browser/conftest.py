@@ -22,7 +22,7 @@ from servers import cannot, free_ports
 VIEWER = Path(__file__).parents[2] / ".radrelay" / "viewer"
 CHROMIUM = shutil.which("chromium")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-STORED_SECONDS = 30
+STORED_SECONDS = 300
 READER = "dr-silva"
 module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 

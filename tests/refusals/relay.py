@@ -39,7 +39,7 @@ SITES = {
     for name in (PRAIRIE, SAGEBRUSH)
 }
 DISK_BYTES, RESERVE_BYTES, LEFT_BYTES = 16 << 20, 64 << 10, 128 << 10
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 300
 RETRY_SCALE = 0.02  # the second attempt of a webhook after 0.1 s
 
 
@@ -107,6 +107,17 @@ class Relay:
         found: list[dict[str, Any]] = await self.get("/ingest/studies?limit=1000")
         return found
 
+    async def at_rest(self) -> None:
+        """Return once every study is sealed and the spool needs none of its disk."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await asyncio.to_thread(self._spool_holds_something):
+                await asyncio.sleep(0.05)
+
+    def _spool_holds_something(self) -> bool:
+        spool = self.ingest.spool
+        with spool.segments.changing:  # or a segment would be given back just now
+            return bool(spool.waiting() or spool.claimed() or any(spool.segments.holding.values()))
+
 
 @dataclass
 class Disk:
@@ -157,7 +168,10 @@ async def running(folder: Path) -> AsyncIterator[Relay]:
         }
         platform = Platform(folder / "data", http_port=http_port, dicom_port=dicom_port, settings=settings)
         base = f"http://127.0.0.1:{http_port}"
-        async with listener.listening() as hooks, httpx2.AsyncClient(base_url=base, trust_env=False) as http:
+        async with (
+            listener.listening() as hooks,
+            httpx2.AsyncClient(base_url=base, timeout=60, trust_env=False) as http,
+        ):
             await platform.start()
             relay = Relay(platform, listener, http, disk)
             webhooks = {site: {"url": f"{hooks}/hooks/{site}"} for site in SITES}

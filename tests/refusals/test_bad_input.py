@@ -31,10 +31,10 @@ from refusals.inputs import (
     encoded,
     wrong_orders,
 )
-from refusals.relay import PRAIRIE, SAGEBRUSH, Relay, running
+from refusals.relay import PATIENCE_SECONDS, PRAIRIE, SAGEBRUSH, Relay, running
 from servers import free_ports
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -101,7 +101,7 @@ async def test_radrelay_send_names_each_file_that_it_cannot_send_and_sends_the_o
     arguments = (str(tmp_path), "--to", address, "--calling", "PRAIRIE")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(str(command), "send", *arguments, stdout=pipe, stderr=pipe)
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     assert process.returncode == 1
     assert b"letter.txt: not a" in err
     assert b"empty.dcm: not a" in err
@@ -250,6 +250,7 @@ async def test_a_full_disk_sends_everybody_away_and_works_again_by_itself(relay:
     [heart] = HEART.datasets()
     file = io.BytesIO()
     heart.save_as(file, enforce_file_format=True)
+    await relay.at_rest()  # or the disk would not stay full
     before = {each["study"] for each in await relay.ingested()}
     relay.disk.fill(relay.ingest)
     try:
@@ -274,13 +275,13 @@ async def test_a_report_for_a_receiver_that_is_down_waits_for_it(relay: Relay) -
     clinic.secrets[SAGEBRUSH] = endpoint["secret"]
     assert (await relay.stow(SAGEBRUSH, encoded(replace(BRAIN, site=SAGEBRUSH, accession="ACC-WAIT")))).is_success
     await relay.hear(SAGEBRUSH, "report.finalized", "ACC-WAIT")  # at its other receiver, which is up
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (await waiting(relay, endpoint["id"]))["attempts"]:
             await asyncio.sleep(0.05)
     tried = await waiting(relay, endpoint["id"])
     assert (tried["state"], tried["attempts"][0]["status"]) == ("pending", None)
     assert tried["attempts"][0]["problem"].startswith("not reachable")
-    async with clinic.listening(port), asyncio.timeout(20):
+    async with clinic.listening(port), asyncio.timeout(PATIENCE_SECONDS):
         while not clinic.received:
             await asyncio.sleep(0.05)
         while (await waiting(relay, endpoint["id"]))["state"] != "delivered":
@@ -308,7 +309,8 @@ async def test_after_all_of_this_a_study_is_read_as_ever_and_nothing_lies_dead(r
     assert (await relay.stow(PRAIRIE, encoded(last))).status_code == 200
     heard = await relay.hear(PRAIRIE, "report.finalized", "ACC-LAST")
     assert heard["contained"][0]["name"][0]["text"] == "Laura Last"
+    await relay.at_rest()
+    assert all(each["state"] == "sealed" for each in await relay.ingested())
     for service in SERVICES:
         assert await relay.get(f"/ops/{service.name}/dead-letters") == []
     assert (await relay.http.get("/readyz")).json() == {"status": "ready"}
-    assert all(each["state"] == "sealed" for each in await relay.ingested())

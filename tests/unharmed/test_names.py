@@ -17,7 +17,7 @@ from hl7_messages import ORM, sent
 from radrelay_shared.security import Role
 from refusals.relay import PRAIRIE, SAGEBRUSH, Relay, running
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True)
