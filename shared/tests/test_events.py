@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from types import MappingProxyType
 from typing import Any
 
@@ -210,7 +211,9 @@ def test_a_body_that_says_another_type_than_its_message_is_refused() -> None:
         unwrap(Message("1", "radrelay.report.preliminary.v1", urgent=False, body=body))
 
 
-def test_ids_are_uuid_version_7_that_sort_by_the_millisecond() -> None:
+def test_ids_are_uuid_version_7_that_sort_by_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(time.time_ns(), 300_000)  # a machine's own may be set back
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
     before = time.time_ns() // 1_000_000
     made = [uuid.UUID(uuid7()) for _ in range(2000)]
     after = time.time_ns() // 1_000_000
@@ -223,7 +226,7 @@ def test_ids_are_uuid_version_7_that_sort_by_the_millisecond() -> None:
     assert len({each.int & ((1 << 62) - 1) for each in made}) == 2000  # the random part differs, too
 
 
-def test_an_id_of_a_later_millisecond_sorts_after() -> None:
-    first = uuid7()
-    time.sleep(0.002)
-    assert first < uuid7()
+def test_an_id_of_a_later_millisecond_sorts_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(time.time_ns(), 1_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    assert uuid7() < uuid7()

@@ -59,7 +59,7 @@ class Issuer:
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": "anna",
-            "exp": datetime.now(UTC) + timedelta(minutes=5),
+            "exp": datetime.now(UTC) + timedelta(days=1),
             "roles": ["radiologist"],
             "sites": ["clinic-a"],
         }
@@ -127,7 +127,7 @@ BAD_TOKENS = {
     "no audience": ISSUED.token(aud=None),
     "expired": ISSUED.token(exp=datetime.now(UTC) - timedelta(minutes=1)),
     "never expires": ISSUED.token(exp=None),
-    "not yet valid": ISSUED.token(nbf=datetime.now(UTC) + timedelta(minutes=5)),
+    "not yet valid": ISSUED.token(nbf=datetime.now(UTC) + timedelta(hours=12)),
     "nobody": ISSUED.token(sub=None),
     "unsigned": unsigned(),
     "HS256 with the public key": signed_with_the_public_key(),

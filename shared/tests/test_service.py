@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +26,8 @@ from radrelay_shared.ports import Ack, Dead, Delivery, Message, Retry
 from radrelay_shared.security import Role
 from radrelay_shared.service import Context, Service, warm
 from radrelay_shared.telemetry import JsonLines
-from radrelay_shared.testing import api_keys_file, client, deliver, running
+from radrelay_shared.testing import PATIENCE_SECONDS, api_keys_file, client, deliver, running, until
+from servers import accepts, free_ports
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TINY = Path(__file__).with_name("tiny_service.py")
@@ -181,10 +181,10 @@ async def test_an_operator_sees_why_an_event_was_set_aside_and_replays_it(tmp_pa
             "attempts": 1,
         }
         assert (await http.post(f"/ops/tiny/dead-letters/{first['id']}/replay")).json() == {"replayed": 1}
-        left = await eventually(lambda: letters(http), lambda found: "Invalid: still none" in found.values())
-        assert left == {first["id"]: "Invalid: still none", second["id"]: "Invalid: no modality"}
+        await until(lambda: failed_again(http))
+        assert await letters(http) == {first["id"]: "Invalid: still none", second["id"]: "Invalid: no modality"}
         assert (await http.post("/ops/tiny/dead-letters/replay")).json() == {"replayed": 2}
-        assert await eventually(lambda: letters(http), lambda found: not found) == {}
+        await until(lambda: none_left(http))
         assert (await http.post("/ops/tiny/dead-letters/replay")).json() == {"replayed": 0}
 
 
@@ -193,11 +193,12 @@ async def letters(http: httpx2.AsyncClient) -> dict[str, str]:
     return {each["id"]: each["reason"] for each in (await http.get("/ops/tiny/dead-letters")).json()}
 
 
-async def eventually(ask: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
-    async with asyncio.timeout(10):
-        while not good(found := await ask()):
-            await asyncio.sleep(0.01)
-        return found
+async def failed_again(http: httpx2.AsyncClient) -> bool:
+    return "Invalid: still none" in (await letters(http)).values()
+
+
+async def none_left(http: httpx2.AsyncClient) -> bool:
+    return not await letters(http)
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.OPERATOR])
@@ -261,12 +262,12 @@ async def test_a_service_whose_background_task_is_gone_does_not_go_on_in_silence
             raise OSError(28, "No space left on device")
 
     async with running(Service("tiny", {}, (), tasks=(sweep,)), tmp_path) as (runtime, _):
-        async with asyncio.timeout(5):
-            await runtime.failed.wait()
+        await asyncio.wait_for(runtime.failed.wait(), PATIENCE_SECONDS)
 
 
 async def test_what_a_service_adds_is_opened_before_and_closed_after_everything(tmp_path: Path) -> None:
     told: list[str] = []
+    listening = asyncio.Event()
 
     class Wider(Context[Any]):
         async def open(self) -> None:
@@ -278,10 +279,11 @@ async def test_what_a_service_adds_is_opened_before_and_closed_after_everything(
 
     async def listen(_: Context[Any]) -> None:
         told.append("listening")
-        await asyncio.sleep(60)
+        listening.set()
+        await asyncio.Event().wait()
 
     async with running(Service("tiny", {}, (), context=Wider, tasks=(listen,)), tmp_path):
-        await asyncio.sleep(0.01)
+        await asyncio.wait_for(listening.wait(), PATIENCE_SECONDS)
     assert told == ["open", "listening", "close, and the documents still answer"]
 
 
@@ -301,17 +303,20 @@ class Process:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         keys = api_keys_file(folder / "api-keys.yaml", op=({Role.OPERATOR}, {"*"}))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        [self.port] = free_ports(1)
         self.environment = {
             **os.environ,
             "RADRELAY_DOCUMENTS_URL": f"sqlite:///{folder / 'tiny.db'}",
             "RADRELAY_HTTP_PORT": str(self.port),
             "RADRELAY_API_KEYS_FILE": str(folder / "api-keys.yaml"),
-            "RADRELAY_DRAIN_SECONDS": "10",
+            "RADRELAY_DRAIN_SECONDS": "60",
         }
-        self.http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", headers={"X-API-Key": keys["op"]})
+        self.http = httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"X-API-Key": keys["op"]},
+            timeout=PATIENCE_SECONDS,
+            trust_env=False,
+        )
 
     @property
     def notes(self) -> Sequence[str]:
@@ -319,16 +324,17 @@ class Process:
         return file.read_text().splitlines() if file.exists() else []
 
     async def noted(self, *wanted: str) -> None:
-        async def look() -> Sequence[str]:
-            return self.notes
-
-        await eventually(look, lambda notes: list(notes[-len(wanted) :]) == list(wanted))
+        await until(lambda: list(self.notes[-len(wanted) :]) == list(wanted))
 
     async def ready(self) -> bool:
         try:
             return (await self.http.get("/readyz")).status_code == 200
         except httpx2.TransportError:
             return False
+
+    def is_stopping(self) -> bool:
+        """Whether it takes no new requests."""
+        return not accepts(self.port)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -337,7 +343,7 @@ class Process:
                 sys.executable, TINY, self.folder, env=self.environment, stderr=log
             )
         try:
-            await eventually(self.ready, bool)
+            await until(self.ready)
             yield process
         finally:
             if process.returncode is None:
@@ -362,11 +368,11 @@ async def test_told_to_stop_it_finishes_the_event_it_has_begun(process: Process,
         assert (await process.http.post("/tiny/orders")).json() == {"orders": 1}
         await process.noted("began or-1")
         running_process.send_signal(number)
-        await asyncio.sleep(0.3)
+        await until(process.is_stopping)
         assert running_process.returncode is None
         assert process.notes == ["began or-1"]
         (process.folder / "wait").unlink()
-        assert await asyncio.wait_for(running_process.wait(), 10) == 0
+        assert await asyncio.wait_for(running_process.wait(), PATIENCE_SECONDS) == 0
     assert process.notes == ["began or-1", "handled or-1"]
     assert all(line["service"] == "triage" for line in process.lines())
 
@@ -377,11 +383,11 @@ async def test_told_to_stop_it_answers_the_request_it_has_begun(process: Process
         asked = asyncio.create_task(process.http.post("/tiny/slow"))
         await process.noted("began a request")
         running_process.terminate()
-        await asyncio.sleep(0.3)
+        await until(process.is_stopping)
         (process.folder / "wait").unlink()
         answer = await asked
         assert (answer.status_code, answer.json()) == (200, {"done": 1})
-        assert await asyncio.wait_for(running_process.wait(), 15) == 0
+        assert await asyncio.wait_for(running_process.wait(), PATIENCE_SECONDS) == 0
 
 
 async def test_after_a_restart_it_publishes_what_it_had_stored(process: Process) -> None:
@@ -395,7 +401,7 @@ async def test_after_a_restart_it_publishes_what_it_had_stored(process: Process)
     async with process.running() as second:
         await process.noted("began or-1", "handled or-1")
         second.terminate()
-        assert await asyncio.wait_for(second.wait(), 10) == 0
+        assert await asyncio.wait_for(second.wait(), PATIENCE_SECONDS) == 0
 
 
 async def test_an_event_whose_handler_was_killed_comes_again(process: Process) -> None:
