@@ -95,7 +95,7 @@ import radrelay_shared
 for module in pkgutil.walk_packages(radrelay_shared.__path__, "radrelay_shared."):
     __import__(module.name)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 

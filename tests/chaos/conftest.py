@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,13 @@ SETTINGS = {
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backbone]:
     with backbone(tmp_path_factory.mktemp("chaos")) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def sockets_of_refused_connections() -> Iterator[None]:
+    """What pynetdicom left open is collected here, where it may be, and not in another test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def helm() -> Helm:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [binary, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
     return run
 
@@ -70,7 +70,7 @@ def make_secrets() -> Callable[[Path], subprocess.CompletedProcess[str]]:
 
     def run(folder: Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "scripts/make_secrets.py"), "--folder", str(folder)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
     return run
 

@@ -30,7 +30,7 @@ def make_buckets(store: SeaweedFS, made: Path) -> str:
         "RADRELAY_ORIGINALS_URL": store.url(BUCKETS["originals"]),
     }
     command = [sys.executable, str(ROOT / "scripts" / "make_buckets.py")]
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=90).stdout
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 def blobs(store: SeaweedFS, made: Path, service: str, keys_of: str, bucket: str) -> S3Blobs:

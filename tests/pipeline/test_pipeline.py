@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,10 +23,10 @@ from radrelay.reading import IDLE_SECONDS, read
 from radrelay.samples import SAMPLES, Sample
 from radrelay.services import SERVICES
 from radrelay_shared.security import Role
+from radrelay_shared.testing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATIENCE_SECONDS = 300
 STAT_HEAD, MR_BRAIN, CR_SPINE = "PRA-7003", "PRA-7001", "SAG-4001"
 WET_READ, SECOND_LOOK = "No bleeding; final report follows.", "Discussed with the referring physician by phone."
 
@@ -91,13 +90,6 @@ def sample_of(accession: str) -> Sample:
     return next(sample for sample in SAMPLES if sample.accession == accession)
 
 
-async def until(what: str, condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await condition():
-        assert time.monotonic() < deadline, f"{what}: not after {PATIENCE_SECONDS} s"
-        await asyncio.sleep(0.1)
-
-
 async def radiologist(relay: Installation, name: str, sites: list[str]) -> None:
     """Reads what is offered; a STAT gets a wet read first, and a word more after it was signed."""
     client = relay.client(name, Role.RADIOLOGIST, *sites)
@@ -124,14 +116,10 @@ async def day(relay: Installation) -> AsyncIterator[Day]:
             work.create_task(radiologist(relay, name, facts["sites"])) for name, facts in tables["radiologists"].items()
         ]
         await day.send_all()
-        await until("eight webhooks", lambda: answered(len(day.show.webhooks) >= len(SAMPLES) + 2))
+        await until(lambda: len(day.show.webhooks) >= len(SAMPLES) + 2)
         yield day
         for task in reading:
             task.cancel()
-
-
-async def answered(condition: bool) -> bool:  # noqa: FBT001  a bare fact as an awaitable one
-    return condition
 
 
 async def test_every_report_comes_home_to_its_own_clinic_and_patient(day: Day) -> None:
@@ -168,7 +156,7 @@ async def test_stat_head_ct_is_triaged_stat_and_says_why(day: Day) -> None:
     decision = await triage(day)
     assert decision["priority"] == "stat"
     assert decision["reasons"][0] == f"STAT asked by order {day.orders[STAT_HEAD]}"
-    await until("the clock stopped in time", lambda: clock_is(day, "met"))
+    await until(lambda: clock_is(day, "met"))
 
 
 async def triage(day: Day) -> dict[str, Any]:
@@ -206,7 +194,7 @@ async def test_a_radiologist_sees_what_they_reported_and_no_other_study(day: Day
     signers = {item["study_instance_uid"]: await day.signer(item["study"]) for item in items}
     for name in {*signers.values(), "dr-nobody"}:
         own = {uid for uid, signer in signers.items() if signer == name}
-        await until(f"{name} sees them", partial(sees, day, name, own))
+        await until(partial(sees, day, name, own))
 
 
 async def sees(day: Day, radiologist: str, uids: set[str]) -> bool:
@@ -220,7 +208,7 @@ async def test_sending_a_study_again_changes_nothing(day: Day) -> None:
     """A clinic that is not sure sends all of it once more: counted, and no new batch, instance or report."""
     before, uid = await day.study(CR_SPINE), await day.uid(CR_SPINE)
     await day.send(CR_SPINE, day.datasets[CR_SPINE])
-    await until("sealed again", lambda: is_sealed(day, CR_SPINE))
+    await until(lambda: is_sealed(day, CR_SPINE))
     assert await day.study(CR_SPINE) == before | {"repeats": 3}
     assert len(await instances(day, uid)) == 3
     assert day.reports(CR_SPINE) == ["report.finalized"]
@@ -234,7 +222,7 @@ async def test_an_instance_that_comes_late_joins_its_study(day: Day) -> None:
     """One slice more after the report: a second batch, found and retrievable beside the first, pixels whole."""
     uid = await day.uid(MR_BRAIN)
     await day.send(MR_BRAIN, [late := another_slice(day.datasets[MR_BRAIN][0])])
-    await until("one instance more", lambda: has_instances(day, uid, 21))
+    await until(lambda: has_instances(day, uid, 21))
     study = await day.study(MR_BRAIN)
     assert (study["batches"], study["instances"]) == (2, 21)
     viewer = day.dicomweb(Role.RADIOLOGIST, "prairie", subject=await day.signer(study["study"]))
@@ -243,7 +231,7 @@ async def test_an_instance_that_comes_late_joins_its_study(day: Day) -> None:
     slices = await asyncio.to_thread(viewer.retrieve_study, uid)
     assert late.PixelData in [each.PixelData for each in slices]
     assert day.reports(MR_BRAIN) == ["report.finalized"]
-    await until("the signer and the report know", lambda: is_known_to_be_more(day, study["study"]))
+    await until(lambda: is_known_to_be_more(day, study["study"]))
 
 
 async def is_known_to_be_more(day: Day, key: str) -> bool:
@@ -275,7 +263,7 @@ async def test_the_custody_of_a_study_is_proven_from_receipt_to_delivery(day: Da
     """Each hop in one chain, the owner can read it, another clinic cannot, and everything holds when read again."""
     key = (await day.study(STAT_HEAD))["study"]
     owner, other = (day.relay.client("a-desk", Role.SITE, site) for site in ("prairie", "sagebrush"))
-    await until("three reports and their deliveries are noted", lambda: all_noted(owner, key))
+    await until(lambda: all_noted(owner, key))
     hops = await hops_of(owner, key)
     once = ["received", "sealed", "de-identified", "stored"]
     assert [hops.count(kind) for kind in once] == [1, 1, 1, 1]
@@ -304,11 +292,11 @@ async def test_two_operators_purge_a_study_everywhere_and_the_proof_stays(day: D
     await ben.call("PUT", f"/holds/{key}/case-1")
     with pytest.raises(Problem, match="legal hold"):
         await ben.call("POST", f"/purges/{key}/approve")
-    await until("the vault refuses", lambda: refuses(ben, "/vault/purge", {"study": key, "scope": "study"}))
+    await until(lambda: refuses(ben, "/vault/purge", {"study": key, "scope": "study"}))
     await ben.call("DELETE", f"/holds/{key}/case-1")
     await ben.call("POST", f"/purges/{key}/approve")
     assert await status_of(day, uid, "sagebrush") == 410
-    await until("everyone deleted", lambda: is_deleted(day, key))
+    await until(lambda: is_deleted(day, key))
     _, broken = await first_broken(day.operator, key)
     assert broken is None
 

@@ -25,6 +25,7 @@ from radrelay.register import register
 from radrelay.samples import Sample
 from radrelay_ingest.context import IngestContext
 from radrelay_shared.security import Role
+from radrelay_shared.testing import PATIENCE_SECONDS, until
 from servers import free_ports
 
 PRAIRIE, SAGEBRUSH = "prairie", "sagebrush"
@@ -39,7 +40,6 @@ SITES = {
     for name in (PRAIRIE, SAGEBRUSH)
 }
 DISK_BYTES, RESERVE_BYTES, LEFT_BYTES = 16 << 20, 64 << 10, 128 << 10
-PATIENCE_SECONDS = 300
 RETRY_SCALE = 0.02  # the second attempt of a webhook after 0.1 s
 
 
@@ -109,14 +109,12 @@ class Relay:
 
     async def at_rest(self) -> None:
         """Return once every study is sealed and the spool needs none of its disk."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await asyncio.to_thread(self._spool_holds_something):
-                await asyncio.sleep(0.05)
+        await until(lambda: asyncio.to_thread(self._spool_is_empty))
 
-    def _spool_holds_something(self) -> bool:
+    def _spool_is_empty(self) -> bool:
         spool = self.ingest.spool
         with spool.segments.changing:  # or a segment would be given back just now
-            return bool(spool.waiting() or spool.claimed() or any(spool.segments.holding.values()))
+            return not (spool.waiting() or spool.claimed() or any(spool.segments.holding.values()))
 
 
 @dataclass

@@ -22,6 +22,7 @@ from radrelay import send
 from radrelay.keys import Keys
 from radrelay.services import SERVICES
 from radrelay_shared.security import Role
+from radrelay_shared.testing import PATIENCE_SECONDS, until
 from refusals.inputs import (
     BRAIN,
     HEART,
@@ -31,7 +32,7 @@ from refusals.inputs import (
     encoded,
     wrong_orders,
 )
-from refusals.relay import PATIENCE_SECONDS, PRAIRIE, SAGEBRUSH, Relay, running
+from refusals.relay import PRAIRIE, SAGEBRUSH, Relay, running
 from servers import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -275,29 +276,20 @@ async def test_a_report_for_a_receiver_that_is_down_waits_for_it(relay: Relay) -
     clinic.secrets[SAGEBRUSH] = endpoint["secret"]
     assert (await relay.stow(SAGEBRUSH, encoded(replace(BRAIN, site=SAGEBRUSH, accession="ACC-WAIT")))).is_success
     await relay.hear(SAGEBRUSH, "report.finalized", "ACC-WAIT")  # at its other receiver, which is up
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (await waiting(relay, endpoint["id"]))["attempts"]:
-            await asyncio.sleep(0.05)
-    tried = await waiting(relay, endpoint["id"])
+    tried = await until(lambda: waiting(relay, endpoint["id"], "pending"))
     assert (tried["state"], tried["attempts"][0]["status"]) == ("pending", None)
     assert tried["attempts"][0]["problem"].startswith("not reachable")
-    async with clinic.listening(port), asyncio.timeout(PATIENCE_SECONDS):
-        while not clinic.received:
-            await asyncio.sleep(0.05)
-        while (await waiting(relay, endpoint["id"]))["state"] != "delivered":
-            await asyncio.sleep(0.05)
+    async with clinic.listening(port):
+        await until(lambda: waiting(relay, endpoint["id"], "delivered"))
     assert clinic.received == [(SAGEBRUSH, "report.finalized")]
     await relay.ask("DELETE", f"/webhooks/endpoints/{endpoint['id']}", Role.SITE, SAGEBRUSH)
 
 
-async def waiting(relay: Relay, endpoint: str) -> dict[str, Any]:
-    """The one delivery to this endpoint, once it is queued."""
-    while True:
-        found = [each for each in await relay.get("/webhooks/deliveries") if each["endpoint"] == endpoint]
-        if found:
-            [delivery] = found
-            return dict(delivery)
-        await asyncio.sleep(0.05)
+async def waiting(relay: Relay, endpoint: str, state: str) -> dict[str, Any]:
+    """The one delivery to this endpoint, if it was tried and is in this state."""
+    found = [each for each in await relay.get("/webhooks/deliveries") if each["endpoint"] == endpoint]
+    assert len(found) <= 1
+    return next((each for each in found if each["attempts"] and each["state"] == state), {})
 
 
 # ── and after all that ───────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from radrelay.platform import Platform
 from radrelay.samples import SAMPLES
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.security import Role
+from radrelay_shared.testing import until
 from servers import free_ports
 
 Starting = Callable[[Path], AbstractAsyncContextManager[Platform]]
@@ -97,12 +98,13 @@ async def test_a_study_outlives_a_restart(tmp_path: Path, starting: Starting) ->
 
 async def stored(operator: Client) -> list[dict[str, Any]]:
     """The board's rows once the study is stored."""
-    async with asyncio.timeout(300):
-        while True:
-            rows: list[dict[str, Any]] = await operator.call("GET", "/status")
-            if rows and "study.stored" in rows[0]["stages"]:
-                return rows
-            await asyncio.sleep(0.05)
+
+    async def rows() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await operator.call("GET", "/status")
+        return [each for each in found if "study.stored" in each["stages"]]
+
+    found: list[dict[str, Any]] = await until(rows)
+    return found
 
 
 @pytest.mark.parametrize("which", ["http_port", "dicom_port"])
