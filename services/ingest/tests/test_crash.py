@@ -23,6 +23,7 @@ import pytest
 
 from radrelay_ingest.domain.studies import Study
 from radrelay_shared.packs import read_instance, read_manifest
+from radrelay_shared.testing import PATIENCE_SECONDS, until
 from servers import cannot, free_ports
 
 KILLS = int(os.environ.get("RADRELAY_KILLS", "8"))
@@ -34,22 +35,21 @@ RUN = "from radrelay_ingest.main import main; main()"
 
 
 async def started(environment: dict[str, str]) -> tuple[asyncio.subprocess.Process, int]:
-    """Ingest, and the port on which it listens; it tries others where somebody took one meanwhile."""
-    for _ in range(3):
-        port, http = free_ports(2)
-        ports = {"RADRELAY_DICOM_PORT": str(port), "RADRELAY_HTTP_PORT": str(http)}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", RUN, env={**os.environ, **environment, **ports}, stderr=asyncio.subprocess.PIPE
-        )
-        if await listening(process, http):  # the last to open
-            return process, port
-    assert process.stderr is not None
-    raise AssertionError(f"ingest does not start: {(await process.stderr.read()).decode()[-2000:]}")
+    """Ingest, and the port on which it listens."""
+    port, http = free_ports(2)
+    ports = {"RADRELAY_DICOM_PORT": str(port), "RADRELAY_HTTP_PORT": str(http)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", RUN, env={**os.environ, **environment, **ports}, stderr=asyncio.subprocess.PIPE
+    )
+    if not await listening(process, http):  # the last to open
+        assert process.stderr is not None
+        raise AssertionError(f"ingest does not start: {(await process.stderr.read()).decode()[-2000:]}")
+    return process, port
 
 
 async def listening(process: asyncio.subprocess.Process, port: int) -> bool:
     """Whether it does; False once it has ended."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while process.returncode is None:
             with suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -67,7 +67,7 @@ async def send(port: int, files: list[Path]) -> set[Path]:
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TCP_NODELAY": "1"},
     )
-    output, _ = await asyncio.wait_for(sender.communicate(), 60)
+    output, _ = await asyncio.wait_for(sender.communicate(), PATIENCE_SECONDS)
     return {Path(name) for name in ACKNOWLEDGED.findall(output.decode())}
 
 
@@ -87,9 +87,8 @@ async def killed_once(environment: dict[str, str], files: list[Path], after: flo
 
 async def sealed(door: Any) -> list[bytes]:
     """Every instance among the originals, found to have its hash."""
-    async with asyncio.timeout(60 + 15 * KILLS):
-        while door.context.spool.waiting() or door.context.spool.claimed():
-            await asyncio.sleep(0.05)
+    await until(lambda: not door.context.spool.waiting())
+    await door.settled()
     found: list[bytes] = []
     for study in await door.context.store.find(Study, [], limit=10_000):
         for batch in study.batches:
