@@ -576,6 +576,38 @@ async def test_what_a_reader_may_see_is_found_by_an_index_over_an_array(opened: 
     assert await ids(other, Has("readers", "ana"), sort="received") == ["b", "a"]
 
 
+async def test_a_name_is_found_by_any_part_of_it_by_an_index_over_its_parts(opened: Open) -> None:
+    """Of documents from before the index and after it, as they are now; by every instance, whoever wrote them."""
+    documents, other, unaware = await opened(), await opened(), await opened()
+    index = Index("studies", ("keys.name",), parts=True)
+    names = {"before": "müller^jürgen", "changed": "anon^7", "long": "x" * 40 + "anon^123^" + "y" * 4000}
+    await write(documents, {key: {"keys": {"name": name}} for key, name in names.items()})
+    await documents.ensure([index])
+    await other.ensure([index])
+    after = {"anon^1": "anon^1", "twice": "anon^anon", "empty": "", "number": 123, "list": ["anon^9"], "null": None}
+    await write(documents, {key: {"keys": {"name": value}} for key, value in after.items()} | {"missing": {}})
+    await unaware.save("studies", "unaware", {"keys": {"name": "[anon]😀^5"}}, revision=0)
+    await unaware.save("studies", "changed", {"keys": {"name": "doe^anonymous"}}, revision=1)
+    for each in (documents, other, unaware):
+        for pattern, found in {
+            "*non*": "anon^1 changed long twice unaware",
+            "*n^?*": "anon^1 long twice",
+            "*x" + "anon^123^yyyyyyyyyyyyy*": "long",
+            "*x" + "anon^123^yyyyyyyyyyyyz*": "",
+            "*^7": "",
+            "*ü?gen": "before",
+            "*[anon]?^*": "unaware",
+            "*😀*": "unaware",
+            "?": "",
+            "*": "anon^1 before changed empty long twice unaware",
+        }.items():
+            assert await ids(each, Wildcard("keys.name", pattern)) == found.split(), pattern
+            assert await each.count("studies", [Wildcard("keys.name", pattern)]) == len(found.split()), pattern
+    await documents.delete("studies", "twice", revision=1)
+    left = await ids(other, Wildcard("keys.name", "*anon*"), sort="keys.name")
+    assert left == ["unaware", "anon^1", "changed", "long"]
+
+
 # ── several instances, restarts, crashes ─────────────────────────────────────────────────────────────
 
 

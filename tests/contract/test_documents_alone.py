@@ -124,6 +124,18 @@ async def test_an_index_over_an_array_answers_a_page_in_its_order(sqlite: Sqlite
     assert not any("ORDER BY" in step for step in plan)
 
 
+async def test_a_part_of_a_name_is_looked_up_where_it_stands_among_all_parts(
+    sqlite: SqliteDocuments, tmp_path: Path
+) -> None:
+    """Not by reading every name there is."""
+    await sqlite.ensure([Index("studies", ("name",)), Index("studies", ("name",), parts=True)])
+    query, values = next(sqlite._looks("studies", Wildcard("name", "*non*")))
+    with sqlite3.connect(tmp_path / "data" / "documents.db") as db:
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    db.close()
+    assert plan == ["SEARCH documents studies parts name USING PRIMARY KEY (value>? AND value<?)"]
+
+
 # ── MongoDB alone ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -60,7 +60,8 @@ class DocumentsMachine(RuleBasedStateMachine):
         self.url = f"{self.place}/radrelay_test_{uuid4().hex}"
         self.store = self.run(connect_documents(self.url))
         arrays = [Index("studies", ("v",), each=True), Index("orders", ("w",), each=True)]
-        self.run(self.store.ensure([Index("studies", ("v", "w")), Index("orders", ("v.w",)), *arrays]))
+        parts = [Index("studies", ("v",), parts=True), Index("orders", ("v.w",), parts=True)]
+        self.run(self.store.ensure([Index("studies", ("v", "w")), Index("orders", ("v.w",)), *arrays, *parts]))
         self.model: dict[tuple[str, str], Document] = {}
         self.waiting: dict[tuple[str, str], list[Message]] = {}
         self.written = 0

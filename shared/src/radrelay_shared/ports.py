@@ -192,13 +192,15 @@ Where = Eq | In | Range | Prefix | Wildcard | Has
 class Index:
     """An index over dotted state paths; `unique` refuses a second document in which all of them are present.
 
-    With `each` the first path is an array's, and `Has` is served, sorted by the second path if there is one.
+    With `each` the first path is an array's, and `Has` is served, sorted by the second path if there is one. With
+    `parts` the only path is a text's, and a `Wildcard` is served wherever in the text its letters stand.
     """
 
     collection: str
     paths: tuple[str, ...]
     unique: bool = False
     each: bool = False
+    parts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class Study(Aggregate):
         Index("studies", ("keys.AccessionNumber",)),
         Index("studies", ("keys.StudyDate",)),
         Index("studies", ("keys.PatientName",)),
+        Index("studies", ("keys.PatientName",), parts=True),
         Index("studies", ("claim.batch.batch",)),
         Index("studies", ("readers", "received_at"), each=True),
     )

@@ -1,7 +1,8 @@
 """Documents in MongoDB, through motor: the only module that imports motor or pymongo (ADR 0002).
 
-One document is `{_id, revision, state, _seen: [event id…], _outbox: [message…]}` and every save is one update of it.
-There are no transactions and no change streams, so a standalone server and the work-alikes serve, too.
+One document is `{_id, revision, state, _seen: [event id…], _outbox: [message…], _parts: {text's path: [part…]}}` and
+every save is one update of it. There are no transactions and no change streams, so a standalone server and the
+work-alikes serve, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pymongo import errors
 from pymongo.collection import ReturnDocument
 
 from radrelay_shared.adapters import checks
+from radrelay_shared.adapters.parts import parts, told
 from radrelay_shared.errors import Conflict, Full, Invalid, RadRelayError, Unreachable
 from radrelay_shared.ports import (
     Document,
@@ -39,6 +41,7 @@ Query = dict[str, Any]
 
 ANYTHING, END = r"[\s\S]", r"(?![\s\S])"  # `.` and `$` mind line ends
 PRESENT = {"$type": ["string", "number", "bool"]}
+UNREAD = {"_outbox": 0, "_parts": 0}
 WAITING = "_outbox.at"
 HEALTH = "_health"
 CODES: dict[int | None, type[RadRelayError]] = {
@@ -58,9 +61,13 @@ class MongoDocuments:
         self._url, self._timeout = url, timeout
         self._client: Any = None
         self._relayed: set[str] = set()  # collections whose outboxes are indexed
+        self._parts: set[tuple[str, str]] = set()  # collections and paths of texts whose parts are indexed
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
         for index in indexes:
+            if index.parts:
+                await self._index_parts(index.collection, checks.path(index.paths[0]))
+                continue
             keys = [(f"state.{checks.path(path)}", 1) for path in index.paths]
             with translated():
                 collection = self._collection(index.collection)
@@ -71,7 +78,7 @@ class MongoDocuments:
 
     async def get(self, collection: str, document_id: str) -> Document | None:
         with translated():
-            found = await self._collection(collection).find_one({"_id": checks.key(document_id)}, {"_outbox": 0})
+            found = await self._collection(collection).find_one({"_id": checks.key(document_id)}, UNREAD)
         return document(found) if found else None
 
     async def save(
@@ -84,12 +91,13 @@ class MongoDocuments:
         outgoing: Sequence[Message] = (),
         seen: str | None = None,
     ) -> Document:
-        parts = {"_id": checks.key(document_id), "revision": revision + 1, "state": checks.state(state)}
+        kept = checks.state(state)
+        fields = {"revision": revision + 1, "state": kept, "_parts": self._parts_of(collection, kept)}
         lists = {"_seen": [seen] if seen else [], "_outbox": [stored(message) for message in outgoing]}
         with translated():
             await self._index_outbox(collection)
             write = update if revision else insert
-            return document(await write(self._collection(collection), parts, lists))
+            return document(await write(self._collection(collection), checks.key(document_id), fields, lists))
 
     async def delete(self, collection: str, document_id: str, *, revision: int) -> None:
         current = {"_id": document_id, "revision": revision, "_outbox.0": {"$exists": False}}
@@ -111,16 +119,16 @@ class MongoDocuments:
         checks.page(limit, offset)
         way = -1 if descending else 1
         order = [(name, way) for name in ([f"state.{checks.path(sort)}"] if sort else []) + ["_id"]]
-        query = all_of(where)
+        query = self._asked(collection, where)
         if limit == 0:  # which MongoDB takes for no limit
             return []
         with translated():
-            cursor = self._collection(collection).find(query, {"_outbox": 0}).sort(order).skip(offset).limit(limit)
+            cursor = self._collection(collection).find(query, UNREAD).sort(order).skip(offset).limit(limit)
             return [document(found) for found in await cursor.to_list(limit)]
 
     async def count(self, collection: str, where: Sequence[Where] = ()) -> int:
         with translated():
-            return int(await self._collection(collection).count_documents(all_of(where)))
+            return int(await self._collection(collection).count_documents(self._asked(collection, where)))
 
     async def outgoing(self, *, limit: int = 100) -> list[Outgoing]:
         """Asks every collection, because another process may have made one since and ended before it could publish."""
@@ -151,6 +159,27 @@ class MongoDocuments:
         if self._client is not None:
             self._client.close()
 
+    # ── parts of texts ───────────────────────────────────────────────────────────────────────────────
+
+    async def _index_parts(self, collection: str, path: str) -> None:
+        """What was written before is found without its parts, too; it gets them here."""
+        self._parts.add((collection, path))
+        field = f"_parts.{name_of(path)}"
+        with translated():
+            documents = self._collection(collection)
+            await documents.create_index(field)
+            async for each in documents.find({field: None}, {"revision": 1, "state": 1}):
+                current = {"_id": each["_id"], "revision": each["revision"]}
+                await documents.update_one(current, {"$set": {field: parts_in(each["state"], path)}})
+
+    def _parts_of(self, collection: str, state: State) -> Query:
+        return {name_of(path): parts_in(state, path) for of, path in self._parts if of == collection}
+
+    def _asked(self, collection: str, where: Sequence[Where]) -> Query:
+        """All conditions; and of a pattern that an index of parts serves, what that index can tell."""
+        wild = [each for each in where if isinstance(each, Wildcard) and told(each.pattern)]
+        return {"$and": [all_of(where), *(has_part(each) for each in wild if (collection, each.path) in self._parts)]}
+
     async def _index_outbox(self, collection: str) -> None:
         if collection not in self._relayed:
             await self._collection(collection).create_index(WAITING, sparse=True)
@@ -175,16 +204,16 @@ class MongoDocuments:
         return self._client.get_default_database()
 
 
-async def insert(collection: Any, parts: Query, lists: Query) -> Query:
-    await collection.insert_one({**parts, **lists})
-    return {**parts, "_seen": lists["_seen"]}
+async def insert(collection: Any, key: str, fields: Query, lists: Query) -> Query:
+    await collection.insert_one({"_id": key, **fields, **lists})
+    return {"_id": key, **fields, "_seen": lists["_seen"]}
 
 
-async def update(collection: Any, parts: Query, lists: Query) -> Query:
+async def update(collection: Any, key: str, fields: Query, lists: Query) -> Query:
     """One update guarded by the revision before; `Conflict` if no document has it any more."""
-    current = {"_id": parts["_id"], "revision": parts["revision"] - 1}
+    current = {"_id": key, "revision": fields["revision"] - 1}
     change = {
-        "$set": {"revision": parts["revision"], "state": parts["state"]},
+        "$set": fields,
         "$push": {
             "_seen": {"$each": lists["_seen"], "$slice": -checks.SEEN_KEPT},
             "_outbox": {"$each": lists["_outbox"]},
@@ -195,7 +224,25 @@ async def update(collection: Any, parts: Query, lists: Query) -> Query:
     )
     if written is None:
         raise Conflict(f"{collection.name} {current['_id']} is no longer at revision {current['revision']}")
-    return {**parts, "_seen": written["_seen"]}
+    return {"_id": key, **fields, "_seen": written["_seen"]}
+
+
+def name_of(path: str) -> str:
+    """A path as one field's name: no path has a slash."""
+    return path.replace(".", "/")
+
+
+def parts_in(state: State, path: str) -> list[str]:
+    value: Any = state
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return parts(value) if isinstance(value, str) else []
+
+
+def has_part(wildcard: Wildcard) -> Query:
+    """That the text has the part that its pattern tells, or that nobody wrote down its parts."""
+    field = f"_parts.{name_of(wildcard.path)}"
+    return {"$or": [{field: {"$regex": f"^{re.escape(told(wildcard.pattern))}"}}, {field: None}]}
 
 
 def all_of(where: Sequence[Where]) -> Query:

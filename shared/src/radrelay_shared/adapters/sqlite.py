@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from radrelay_shared.adapters import checks, sqlite_elements
 from radrelay_shared.adapters.sqlite_file import Worker
-from radrelay_shared.adapters.sqlite_where import all_of, at, create, literal, look, table
+from radrelay_shared.adapters.sqlite_where import Clause, all_of, at, create, literal, look, table
 from radrelay_shared.errors import Conflict, Full, Invalid, RadRelayError, Unreachable
 from radrelay_shared.ports import Document, Has, Index, Message, Outgoing, State, Where, Wildcard
 
@@ -77,17 +77,19 @@ class SqliteDocuments:
         self._writes, self._next_look = 0, FIRST_LOOK
         self._indexed: set[tuple[str, str]] = set()  # collections and the paths that their indexes begin with
         self._arrays: dict[tuple[str, str], Index] = {}  # the same of arrays
+        self._parts: dict[tuple[str, str], Index] = {}  # the same of the parts of texts
 
     async def ensure(self, indexes: Sequence[Index]) -> None:
         def work(db: sqlite3.Connection) -> None:
             for index in indexes:
                 made(db, index.collection)
-                for statement in missing(db, index) if index.each else [create(index)]:
+                for statement in missing(db, index) if index.each or index.parts else [create(index)]:
                     db.execute(statement)
 
         await self._write(work)
-        self._indexed |= {(each.collection, each.paths[0]) for each in indexes if not each.each}
+        self._indexed |= {(each.collection, each.paths[0]) for each in indexes if not each.each and not each.parts}
         self._arrays |= {(each.collection, each.paths[0]): each for each in indexes if each.each}
+        self._parts |= {(each.collection, each.paths[0]): each for each in indexes if each.parts}
 
     async def get(self, collection: str, document_id: str) -> Document | None:
         key = checks.key(document_id)
@@ -135,10 +137,11 @@ class SqliteDocuments:
         checks.page(limit, offset)
         source, condition, values, columns = self._asked(collection, where, sort)
         order = ", ".join(f"{column} {'DESC' if descending else 'ASC'}" for column in columns)
+        wild = [each for each in where if isinstance(each, Wildcard) and not literal(each.pattern)]
 
         def work(db: sqlite3.Connection) -> list[Document]:
-            documents = made(db, collection)
-            few = [ids for each in self._looked_up(collection, where) if (ids := few_ids(db, documents, each))]
+            made(db, collection)
+            few = [ids for each in wild if (ids := few_ids(db, self._looks(collection, each)))]
             query = FIND.format(source, condition + len(few) * AMONG, order)
             return [document(row) for row in db.execute(query, [*values, *few, limit, offset])]
 
@@ -153,16 +156,20 @@ class SqliteDocuments:
         if has is None:
             return source, *all_of(where), columns
         checks.conditions([has])
-        source += sqlite_elements.JOIN.format(sqlite_elements.elements(collection, has.path))
+        index = self._arrays[collection, has.path]
+        source += sqlite_elements.JOIN.format(sqlite_elements.elements(index))
         condition, values = all_of([each for each in where if each is not has])
-        if sort in self._arrays[collection, has.path].paths[1:2]:
+        if sort in index.paths[1:2]:
             columns = ["element.sort", "element.document"]
         return source, f"{sqlite_elements.HAS} AND {condition}", [has.value, *values], columns
 
-    def _looked_up(self, collection: str, where: Sequence[Where]) -> list[Wildcard]:
-        """Conditions that an index serves only by being read from end to end."""
-        wild = [each for each in where if isinstance(each, Wildcard) and not literal(each.pattern)]
-        return [each for each in wild if (collection, each.path) in self._indexed]
+    def _looks(self, collection: str, wildcard: Wildcard) -> Iterator[Clause]:
+        """What to ask for all that may match, without reading a document: the parts of texts, then whole texts."""
+        path = collection, wildcard.path
+        if path in self._parts:
+            yield sqlite_elements.look(self._parts[path], wildcard.pattern)
+        if path in self._indexed:
+            yield look(table(collection), wildcard)
 
     async def count(self, collection: str, where: Sequence[Where] = ()) -> int:
         condition, values = all_of(where)
@@ -279,8 +286,8 @@ def made(db: sqlite3.Connection, collection: str) -> str:
 
 
 def missing(db: sqlite3.Connection, index: Index) -> list[str]:
-    """The statements that an array's index still needs."""
-    name = sqlite_elements.elements(index.collection, index.paths[0]).strip('"')
+    """The statements that an index of elements or parts still needs."""
+    name = sqlite_elements.elements(index).strip('"')
     return [] if db.execute(KNOWN, (name,)).fetchone() else list(sqlite_elements.create(index))
 
 
@@ -294,11 +301,13 @@ def seen_so_far(db: sqlite3.Connection, documents: str, key: str, revision: int)
     return tuple(json.loads(row[0]))
 
 
-def few_ids(db: sqlite3.Connection, documents: str, wildcard: Wildcard) -> str | None:
+def few_ids(db: sqlite3.Connection, looks: Iterable[Clause]) -> str | None:
     """The ids of all documents that may match, as JSON; None if they are many, for then a page is soon full."""
-    query, values = look(documents, wildcard)
-    found = [key for (key,) in db.execute(f"{query} LIMIT {FEW + 1}", values)]
-    return json.dumps(found) if len(found) <= FEW else None
+    for query, values in looks:
+        found = [key for (key,) in db.execute(f"{query} LIMIT {FEW + 1}", values)]
+        if len(found) <= FEW:
+            return json.dumps(found)
+    return None
 
 
 def document(row: tuple[str, int, str, str]) -> Document:

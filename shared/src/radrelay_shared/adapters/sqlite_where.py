@@ -93,6 +93,10 @@ def kinds(value: Any) -> str:
 
 
 def starting(value: str, kind: str, start: str) -> Clause:
+    condition, values = beginning(value, start)
+    return f"{condition} AND {kind} = 'text'", values
+
+
+def beginning(value: str, start: str) -> Clause:
     """As a range, which an index serves: no byte of UTF-8 is as high as 0xFF, and a blob cast is compared as it is."""
-    sql = f"{value} >= ? AND {value} < CAST(? AS TEXT) AND {kind} = 'text'"
-    return sql, [start, start.encode() + b"\xff"]
+    return f"{value} >= ? AND {value} < CAST(? AS TEXT)", [start, start.encode() + b"\xff"]
