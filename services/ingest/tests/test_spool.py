@@ -36,7 +36,7 @@ ARRIVAL = Arrival(
 )
 
 
-SEGMENT = 1 << 17  # room for four slices
+SEGMENT = 1 << 17  # room for three slices
 
 
 @pytest.fixture
@@ -224,6 +224,13 @@ def test_spare_segments_are_prepared_and_used_first(spool: Spool) -> None:
     assert [path.stat().st_size for path in spool.segments.spare.iterdir()] == [SEGMENT] * 2
     keep(spool, ct())
     assert files(spool.segments.spare) == 1
+
+
+def test_where_another_slice_like_the_last_does_not_fit_the_next_segment_begins(spool: Spool) -> None:
+    spool.prepare()
+    for number in range(4):
+        keep(spool, ct(number))
+    assert [path.stat().st_size for path in spool.segments.folder.iterdir()] == [SEGMENT] * 2
 
 
 def test_a_batch_to_which_something_came_since_it_was_judged_stays_open(spool: Spool) -> None:

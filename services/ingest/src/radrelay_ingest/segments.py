@@ -32,7 +32,7 @@ MAGIC = b"RadRelay"
 HEADER = Struct(">8s16s16sQQ32s")  # magic, segment, mark, size, arrived, SHA-256 of the instance
 HEADER_SIZE = 128  # with a SHA-256 of its own, and zeros
 PAGE, PIECE = 4096, 1 << 20
-EARLY = 1 << 16  # bytes that are not on their way to the disk yet, at most
+EARLY = 1 << 20  # bytes that are not on their way to the disk yet, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class Segment:
     def __init__(self, path: Path, end: int = 0) -> None:
         self.path, self.end = path, end  # where the next header will lie
         self.begun = end  # what lies before is on its way to the disk
+        self.latest = PAGE  # bytes that the latest instance takes; where another one does not fit there is no room
         self.sound = True
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self.length = os.fstat(self.descriptor).st_size
@@ -102,7 +103,7 @@ class Segment:
         except OSError:
             self.sound = False  # nobody knows what is on the disk now
             raise
-        self.end = added.end
+        self.latest, self.end = added.end - self.end, added.end
         self.length = max(self.length, added.end)
         return added
 
@@ -239,7 +240,7 @@ class Segments:
     def _settle(self, segment: Segment) -> None:
         if not self.holding[segment.path] and (segment.end or not segment.sound):
             self._recycle(segment)
-        elif segment.sound and segment.end < self.size:
+        elif segment.sound and segment.end + segment.latest <= self.size:
             self.idle[segment.path] = segment
         else:
             segment.close()
