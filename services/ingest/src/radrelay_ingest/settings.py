@@ -16,7 +16,7 @@ class IngestSettings(ServiceSettings):
     spool: Path = Path(".radrelay/spool")
     spool_reserve_bytes: int = 1 << 30  # of the spool's disk stay free: below that, senders are told to come again
     spool_resume_bytes: int = 5 << 28  # free, until which they then are told so; never less than the reserve
-    spool_segment_bytes: int = Field(64 << 20, ge=1 << 20)  # of the spool's files; a longer instance has one of its own
+    spool_segment_bytes: int = Field(64 << 20, ge=1 << 20)  # of each file of the spool; an instance may pass it
     spool_spare_segments: int = Field(4, ge=0)  # written through ahead, and kept for the next instances
     max_instance_bytes: int = 4 << 30
 
