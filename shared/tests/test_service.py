@@ -219,7 +219,13 @@ async def test_a_service_is_alive_and_ready_for_anybody_who_asks(tmp_path: Path)
     async with running(service(), tmp_path) as (runtime, _), client(runtime) as http:
         del http.headers["authorization"]
         assert (await http.get("/livez")).json() == {"status": "alive"}
-        assert (await http.get("/readyz")).json() == {"status": "ready"}
+        ready = await until(lambda: answered(http, "/readyz"))  # a disk that stalls answers late
+        assert ready.json() == {"status": "ready"}
+
+
+async def answered(http: httpx2.AsyncClient, path: str) -> httpx2.Response | None:
+    answer = await http.get(path)
+    return answer if answer.is_success else None
 
 
 async def test_whoever_asks_first_does_not_wait_for_what_is_done_at_the_start() -> None:

@@ -107,6 +107,9 @@ class Relay:
         found: list[dict[str, Any]] = await self.get("/ingest/studies?limit=1000")
         return found
 
+    async def is_ready(self) -> bool:
+        return (await self.http.get("/readyz")).is_success
+
     async def at_rest(self) -> None:
         """Return once every study is sealed and the spool needs none of its disk."""
         await until(lambda: asyncio.to_thread(self._spool_is_empty))

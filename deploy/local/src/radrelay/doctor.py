@@ -17,9 +17,11 @@ from radrelay.services import SERVICES
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
 from radrelay_shared.errors import RadRelayError
 from radrelay_shared.ports import Blobs, Bus, Documents
+from radrelay_shared.service import WATCHDOG_SECONDS
 from radrelay_shared.settings import ServiceSettings
 
 ROOM_BYTES = 2 << 30
+ANSWER_SECONDS = 2 * WATCHDOG_SECONDS  # whoever is not ready says so by then
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def room(data: Path) -> Finding:
 
 async def running(url: str) -> Finding:
     try:
-        async with httpx2.AsyncClient(timeout=5, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as http:
             answer = await http.get(f"{url}/readyz")
     except httpx2.TransportError:
         return Finding(good=False, what=f"nothing answers at {url}", advice="start it with `radrelay up`")
