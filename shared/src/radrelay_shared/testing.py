@@ -21,7 +21,7 @@ from radrelay_shared.security import Role, new_api_key
 from radrelay_shared.service import Runtime, Service, http_server
 
 E = TypeVar("E", bound=Event)
-PATIENCE_SECONDS = 120  # on a slow machine under load: what passes never waits so long
+PATIENCE_SECONDS = 300  # on a slow machine under load: what passes never waits so long
 
 
 async def until(look: Callable[[], Any]) -> Any:
