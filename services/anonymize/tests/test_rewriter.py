@@ -53,6 +53,7 @@ CT = PYDICOM / "test_files/CT_small.dcm"
 CONTEXT = Context(secret=b"tenant secret of these tests", pseudonym="RR-ABCDEFGHIJ", date_shift=-70, words=Words())
 
 CANARY, CANARY_UID, CANARY_DATE = "Qzxcanary", "1.2.826.0.1.3680043.8.498.777", "19690312"
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
 IMAGE_GROUP = 0x0028  # rows, columns and frames have to fit the pixels
 
 # Left to pydicom's engine: big endian, deflated, no true length of group 0002, implicit where it says explicit.
@@ -260,6 +261,65 @@ def test_sequence_that_was_stored_as_unknown_bytes_is_walked(chest: FileDataset)
     assert (procedure.CodeValue, procedure.PatientName) == ("1234", "RR-ABCDEFGHIJ")
 
 
+def two_positions(odd: Dataset) -> None:
+    odd.PlanePositionSequence.append(odd.PlanePositionSequence[0])
+
+
+def no_position(odd: Dataset) -> None:
+    odd.PlanePositionSequence = Sequence([Dataset()])
+
+
+def of_undefined_length(odd: Dataset) -> None:
+    odd.FrameContentSequence[0].is_undefined_length_sequence_item = True
+    odd["PlanePositionSequence"].is_undefined_length = True
+
+
+# What makes a frame another one than that before it.
+ODD_FRAMES: dict[str, Callable[[Dataset], object]] = {
+    "another position": lambda odd: setattr(odd.PlanePositionSequence[0], "ImagePositionPatient", ["1", "2", "30.25"]),
+    "a comment that names the patient": lambda odd: setattr(odd.FrameContentSequence[0], "FrameComments", CANARY),
+    "letters of its own": lambda odd: setattr(odd.FrameContentSequence[0], "SpecificCharacterSet", "ISO_IR 144"),
+    "a private element": lambda odd: (
+        odd.FrameContentSequence[0].private_block(0x0021, CANARY, create=True).add_new(1, "LO", CANARY)
+    ),
+    "somebody's name": lambda odd: setattr(odd.FrameContentSequence[0], "PatientName", "Doe^Jo"),
+    "a sequence in the sequence": lambda odd: setattr(
+        odd.FrameContentSequence[0], "AnatomicRegionSequence", Sequence([item(CodeMeaning=CANARY)])
+    ),
+    "two positions": two_positions,
+    "no position": no_position,
+    "undefined lengths": of_undefined_length,
+}
+
+
+@pytest.mark.parametrize("what", ODD_FRAMES)
+def test_a_frame_that_is_not_like_the_one_before_is_read_for_itself(chest: FileDataset, what: str) -> None:
+    """And so is the one after it; however often the image comes."""
+    with quietly():
+        frames = [frame(number) for number in range(1, 6)]
+        ODD_FRAMES[what](frames[2])
+        chest.PatientName, chest.PerFrameFunctionalGroupsSequence = f"{CANARY}^Ann", Sequence(frames)
+        data = encode(chest)
+        for _ in range(3):
+            output = assert_engines_agree(data)
+            assert output is not None
+            assert CANARY.encode().lower() not in output.lower()
+            copy = pydicom.dcmread(io.BytesIO(output))
+            found = [each.FrameContentSequence[0].InStackPositionNumber for each in copy[PER_FRAME].value]
+            assert found == [1, 2, 3, 4, 5]
+
+
+def test_what_came_again_often_is_read_anew_where_it_changes(chest: FileDataset) -> None:
+    """Whatever was recalled in one piece before."""
+    with quietly():
+        for thickness in ("5", "5", "5", "5", "2.5", "5", "2.5", "7.25", "7.25", "7.25", "7.25", "5"):
+            chest.SliceThickness, chest.SeriesDescription = thickness, f"{thickness} mm"
+            output = assert_engines_agree(encode(chest))
+            assert output is not None
+            copy = pydicom.dcmread(io.BytesIO(output))
+            assert (str(copy.SliceThickness), copy.SeriesDescription) == (thickness, f"{thickness} mm")
+
+
 def test_compressed_frames_are_passed_on_as_they_are(chest: FileDataset) -> None:
     fragments = encapsulate([b"\xff\xd8first\xff\xd9", b"\xff\xd8second\xff\xd9 "])
     chest.PixelData = fragments
@@ -402,8 +462,15 @@ COPIED = (
 )  # fmt: skip
 
 
+def frame(number: int, **others: object) -> Dataset:
+    """What an enhanced image says of one of its frames."""
+    content = item(FrameAcquisitionDateTime=f"20240304{number:06}", StackID="1", InStackPositionNumber=number, **others)
+    position = item(ImagePositionPatient=["-180", "-180", f"{number}.5"])
+    return item(FrameContentSequence=Sequence([content]), PlanePositionSequence=Sequence([position]))
+
+
 def tiny() -> bytes:
-    """A whole image in half a kilobyte of everything: text, numbers, UIDs, sequences, private elements."""
+    """A whole image in less than a kilobyte of everything: text, numbers, UIDs, sequences, private elements, frames."""
     with quietly():
         source = read(CT.read_bytes())
         made = FileDataset(None, {}, file_meta=source.file_meta, preamble=bytes(128))
@@ -413,6 +480,7 @@ def tiny() -> bytes:
         made.SpecificCharacterSet, made.SliceThickness, made.Rows, made.Columns = "ISO_IR 100", "1.25", 2, 2
         made.ProcedureCodeSequence = Sequence([item(CodeValue="1", CodeMeaning="chest", PatientName="Doe^Jo")])
         made.private_block(0x0011, "SOMEBODY", create=True).add_new(1, "LO", CANARY)
+        made.PerFrameFunctionalGroupsSequence = Sequence([frame(number) for number in (1, 2)])
         made.PixelData = bytes(8)
         return encode(made)
 

@@ -15,7 +15,7 @@ from radrelay_anonymize.domain.pieces import Output
 from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.search import in_bytes
 from radrelay_anonymize.domain.strict import Odd, seen
-from radrelay_anonymize.domain.verify import by_pydicom, by_second_reader
+from radrelay_anonymize.domain.verify import by_pydicom, by_second_reader, inspected
 from radrelay_shared.dicom.reading import elements, quietly
 from radrelay_shared.errors import Invalid
 from real_files import FILES, PYDICOM
@@ -152,6 +152,19 @@ def test_what_got_into_a_copy_after_all_is_found(copy: FileDataset, where: str) 
 def test_a_name_in_bytes_is_a_whole_word_that_chance_does_not_write(raw: bytes, *, found: bool) -> None:
     words = Words(names=frozenset({"quillfeather", "o'shaughnessy", "ng"}))
     assert list(in_bytes(words, raw)) == (["raw:name"] if found else [])
+
+
+def test_copies_that_differ_in_one_byte_are_each_read_as_pydicom_reads_them() -> None:
+    """Wherever it is: in a tag, a VR, a length, or a value; and although one was read that is as long."""
+    released = release((PYDICOM / "test_files/CT_small.dcm").read_bytes(), CONTEXT)
+    assert isinstance(released, Released)
+    words = Words.of(names=[f"{NAME}^Erika"])
+    head, pixels = released.output.head, released.output.pixels
+    for at in range(132, len(head), 5):
+        assert inspected(words, released.output, default()).evidence == []
+        other = Output(head[:at] + bytes([head[at] ^ 1]) + head[at + 1 :], pixels)
+        with quietly():
+            assert inspected(words, other, default()).evidence == by_pydicom(words, other.data, default()).evidence, at
 
 
 def test_a_uid_that_is_found_once_is_not_remembered_as_clean(copy: FileDataset) -> None:

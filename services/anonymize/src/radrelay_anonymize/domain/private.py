@@ -6,8 +6,8 @@ import functools
 import json
 from importlib import resources
 
+from radrelay_anonymize.domain.plain import CREATORS, ODD_GROUP
 from radrelay_anonymize.domain.rules import BY_VR
-from radrelay_anonymize.domain.structure import CREATORS, ODD_GROUP
 from radrelay_anonymize.domain.table import TEXT, Action
 
 

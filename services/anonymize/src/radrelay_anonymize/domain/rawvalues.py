@@ -11,7 +11,7 @@ from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.tag import BaseTag
 from pydicom.values import convert_string
 
-from radrelay_anonymize.domain.structure import LONG, LONGEST_SHORT
+from radrelay_anonymize.domain.plain import LONG, LONGEST_SHORT
 from radrelay_anonymize.domain.values import SPELLED
 from radrelay_shared.dicom.reading import quietly, texts
 from radrelay_shared.dicom.walk import ITEM

@@ -6,8 +6,9 @@ import functools
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 
 from radrelay_anonymize.domain.admission import admission
 from radrelay_anonymize.domain.deidentify import CODE_VALUE, CONCEPT_NAME, Quarantined, is_of_kind
@@ -31,7 +32,7 @@ SOP_CLASS, SOP_INSTANCE, TEXT_VALUE = 0x00080016, 0x00080018, 0x0040A160
 ASKING = frozenset({Action.UID, Action.KEEP, Action.CLEAN, Action.CODE, Action.SHIFT, Action.AGE})
 
 LONGEST_REMEMBERED = 256  # bytes of an element
-UNKNOWN = b""
+MOST_RUNS_REMEMBERED = 1024  # of a study
 BYTES_A_VALUE = 16  # so much longer a text takes for each value in it
 SHORTEST_UID_DOTS = 3  # see `words._DOTTED`: from here on a text may hold a UID
 
@@ -46,7 +47,7 @@ class Memory:
     """What became of a study's runs and of short elements, under one character set."""
 
     runs: dict[Run, Parts] = field(default_factory=dict)
-    elements: dict[bytes, bytes | None] = field(default_factory=dict)
+    elements: dict[Buffer, Parts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,11 @@ def rewritten(source: Part10, context: Context) -> Rewritten | Quarantined:
     if reason:
         return Quarantined((reason,))
     known = context.knowing(words_in(source, passed_on(context.profile)))
-    walk = _Walk(source, known)
-    parts = [*walk.data_set(source.dataset), *signature(context.profile, pixels, annotation, implicit=walk.implicit)]
-    parts.sort(key=lambda part: part[0])
+    implicit = source.dataset.implicit
+    memory = _memory(context, known.words.having(frozenset()), implicit=implicit)
+    walk = _Walk(known, memory, implicit=implicit)
+    parts = [*walk.data_set(source.dataset), *signature(context.profile, pixels, annotation, implicit=implicit)]
+    parts.sort(key=itemgetter(0))
     start = file_meta(_value(parts, SOP_CLASS), _value(parts, SOP_INSTANCE), source.syntax)
     return Rewritten(_output(start, parts), known.words, pixels)
 
@@ -74,7 +77,7 @@ def rewritten(source: Part10, context: Context) -> Rewritten | Quarantined:
 def _output(start: bytes, parts: Parts) -> Output:
     """Pixels, which come last, stay where they are."""
     shown = parts.pop()[1] if parts and parts[-1][0] in BULK else b""
-    return Output(b"".join([start, *(buffer for _, buffer in parts)]), shown)
+    return Output(b"".join([start, *[buffer for _, buffer in parts]]), shown)
 
 
 def words_in(source: Part10, but: frozenset[int] = frozenset()) -> Words:
@@ -121,60 +124,57 @@ def _texts(tag: int, vr: str, raw: bytes, charset: bytes) -> list[str] | None:
 
 def _value(parts: Parts, tag: int) -> bytes:
     """The value of the UI element that goes out, whose header has eight bytes."""
-    return b"".join(buffer for each, buffer in parts if each == tag)[8:]
+    return b"".join([buffer for each, buffer in parts if each == tag])[8:]
 
 
 @functools.lru_cache(maxsize=16)
-def _memory(context: Context, *, implicit: bool) -> defaultdict[bytes, Memory]:  # noqa: ARG001  the arguments are the key
+def _memory(context: Context, spoken: Words, *, implicit: bool) -> defaultdict[bytes, Memory]:  # noqa: ARG001  the arguments are the key
     """What became of the elements of a study, by character set."""
     return defaultdict(Memory)
 
 
 class _Walk:
-    def __init__(self, source: Part10, context: Context) -> None:
-        self.implicit, self.context = source.dataset.implicit, context
+    def __init__(self, context: Context, memory: defaultdict[bytes, Memory], *, implicit: bool) -> None:
+        self.context, self.memory, self.implicit = context, memory, implicit
         self.actions = actions(context.profile)
         self.keeps_private = Option.RETAIN_SAFE_PRIVATE in context.profile.options
         self.text_left = MOST_TEXT
         self.fleeting = False  # what was made of the run under way may be another's in the next instance
-        without_uids = replace(context, words=replace(context.words, uids=frozenset()))
-        self.memory = _memory(without_uids, implicit=self.implicit)
 
     def data_set(self, source: DataSet) -> Parts:
         """The elements that go out, in order."""
         parts: Parts = []
         memory = self.memory[source.charset]
         for run in source.runs:
-            made = memory.runs.get(run) if run.raw else None
+            made = memory.runs.get(run)
             parts += self._run(source, run, memory) if made is None else made
-        if any(tag == TEXT_VALUE for tag, _ in parts) and self._names_identity(source):
+        if TEXT_VALUE in dict(parts) and self._names_identity(source):
             parts = [(tag, self._dummied(source) if tag == TEXT_VALUE else buffer) for tag, buffer in parts]
         return parts
 
     def _run(self, source: DataSet, run: Run, memory: Memory) -> Parts:
         around, self.fleeting = self.fleeting, False
-        parts = [part for element in run.elements for part in self._element(source, element, memory)]
+        parts: Parts = []
+        for element in run.elements:
+            _, _, raw, start, _ = element
+            made = memory.elements.get(raw) if start and len(raw) <= LONGEST_REMEMBERED else None
+            parts += self._element(source, element, memory) if made is None else made
         if run.raw and not self.fleeting:
-            remember(memory.runs, run, _joined(parts))
+            remember(memory.runs, run, _joined(parts), MOST_RUNS_REMEMBERED)
         self.fleeting |= around
         return parts
 
     def _element(self, source: DataSet, element: Element, memory: Memory) -> Parts:
         tag, vr, raw, start, items = element
-        short = start and len(raw) <= LONGEST_REMEMBERED
-        made = memory.elements.get(bytes(raw), UNKNOWN) if short else UNKNOWN
-        if made is not UNKNOWN:
-            return [(tag, made)] if made is not None else []
         action = self._private(source, tag, vr) if is_private(tag) else self.actions[tag]
         if action is Action.REMOVE or not is_of_kind(vr, tag):
             return []
         if vr == "SQ":
             kept = items if action is Action.RECURSE else ()
             return [(tag, self._with(tag, vr, b"".join(map(self._item, kept))))]
-        if not short:
-            return [(tag, buffer) for buffer in self._long(element, action, source.charset)]
-        made = self._short(memory.elements, element, action, source.charset)
-        return [(tag, made)] if made is not None else []
+        if start and len(raw) <= LONGEST_REMEMBERED:
+            return self._short(memory.elements, element, action, source.charset)
+        return [(tag, buffer) for buffer in self._long(element, action, source.charset)]
 
     def _private(self, source: DataSet, tag: int, vr: str) -> Action:
         creator = source.creators.get(creator_tag(tag)) if self.keeps_private else None
@@ -184,16 +184,14 @@ class _Walk:
         """Without pixels: those of an item are a thumbnail's, and nobody looks at them."""
         return item(b"".join([buffer for tag, buffer in self.data_set(source) if tag not in BULK]))
 
-    def _short(
-        self, memory: dict[bytes, bytes | None], element: Element, action: Action, charset: bytes
-    ) -> bytes | None:
+    def _short(self, memory: dict[Buffer, Parts], element: Element, action: Action, charset: bytes) -> Parts:
         """What becomes of an element, remembered by all its bytes: most come again in every instance."""
         tag, vr, raw, start, _ = element
         value = raw[start:]
         after = self._outgoing(tag, vr, value, action, charset)
-        made = None if after is None else bytes(raw) if after is value else self._with(tag, vr, bytes(after))
+        made: Parts = [] if after is None else [(tag, raw if after is value else self._with(tag, vr, bytes(after)))]
         if not self._is_fleeting(action, value) and not is_private(tag):
-            remember(memory, bytes(raw), made)
+            remember(memory, raw, made)
         return made
 
     def _is_fleeting(self, action: Action, value: Buffer) -> bool:
@@ -218,7 +216,7 @@ class _Walk:
         """The new raw value: None if the element does not go out, the very `raw` if nothing changes."""
         if len(raw) % SIZES.get(vr, 1):
             return None
-        if action is Action.KEEP and vr in NUMBERS and NUMBERS[vr].fullmatch(raw):
+        if action is Action.KEEP and (vr not in SPELLED or (vr in NUMBERS and NUMBERS[vr].fullmatch(raw))):
             return raw
         values: list[str] | None = []
         if action in ASKING and vr in SPELLED:

@@ -6,9 +6,9 @@ would give (ADR 0019).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TypeVar
 
 from pydicom.datadict import tag_for_keyword
@@ -16,7 +16,8 @@ from pydicom.datadict import tag_for_keyword
 from radrelay_anonymize.domain.pieces import Buffer
 
 LONGEST_RUN, MOST_IN_RUN = 4096, 16  # bytes, elements: so much is read again for one that differs
-MOST_REMEMBERED = 4096  # of what became of runs and elements of a study
+LONGEST_JOINED = 4 * LONGEST_RUN  # bytes of such as come again together
+MOST_REMEMBERED = 4096  # of what became of elements of a study
 MOST_RUNS, ALIKE = 4096, 4  # recalled in all; with the same first element
 LONGEST_CHARSET, MOST_CREATORS = 64, 64  # bytes; private blocks of one data set
 HEAD = 8  # bytes: tag, VR, and the length of short values
@@ -47,13 +48,15 @@ Named = tuple[str, Element, bytes]
 class Run:
     """Elements that follow one another, with what is named in them; `heads` counts those inside them, too.
 
-    `raw` are all their bytes, or none if the run is not recalled.
+    `raw` are all their bytes, or none if the run is not recalled; `then` is the run that was recalled after it last.
     """
 
-    elements: tuple[Element, ...]
-    named: tuple[Named, ...]
+    elements: list[Element]
+    named: Sequence[Named]
     heads: int
     raw: bytes
+    then: Run | None = None
+    joined: bool = False
 
 
 @dataclass(slots=True)
@@ -74,9 +77,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def remember(memory: dict[K, V], key: K, value: V) -> None:
+def remember(memory: dict[K, V], key: K, value: V, most: int = MOST_REMEMBERED) -> None:
     """Until there is too much of it: then all is forgotten, for what is new comes again sooner than what is old."""
-    if len(memory) >= MOST_REMEMBERED:
+    if len(memory) >= most:
         memory.clear()
     memory[key] = value
 
@@ -108,6 +111,36 @@ class Memory:
             self.left -= 1
             start = run.raw[:HEAD]
             known[start] = (run, *known.get(start, ())[: ALIKE - 1])
+
+    def follow(self, again: list[Run], run: Run, known: Runs) -> None:
+        """Two that are recalled one after the other for the second time are recalled as one from then on."""
+        if again and again[-1].then is not run:
+            again[-1].then = run
+            self.join(again, known)
+        again.append(run)
+
+    def join(self, again: list[Run], known: Runs) -> None:
+        """Make one run of these, or several that are not too long; then there are none."""
+        while len(again) > 1 and self.left > 0:
+            sizes = accumulate(len(run.raw) for run in again)
+            together = again[: max(1, sum(size <= LONGEST_JOINED for size in sizes))]
+            if len(together) > 1:
+                self.left -= len(together)
+                joined = _joined(together)
+                start = joined.raw[:HEAD]
+                known[start] = (joined, *[each for each in known[start] if not each.joined])
+            del again[: len(together)]
+        again.clear()
+
+
+def _joined(runs: list[Run]) -> Run:
+    return Run(
+        elements=[element for run in runs for element in run.elements],
+        named=[named for run in runs for named in run.named],
+        heads=sum(run.heads for run in runs),
+        raw=b"".join(run.raw for run in runs),
+        joined=True,
+    )
 
 
 MEMORY = Memory()  # of the process: what was read is the same for everybody

@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable
-from struct import Struct, unpack
-from typing import Any
+from struct import Struct
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
+from pydicom.datadict import private_dictionary_VR
 
 from radrelay_anonymize.domain.pieces import Buffer, Data, let_go
+from radrelay_anonymize.domain.plain import (
+    CHARACTER_SET,
+    CREATORS,
+    LONG,
+    LONG_HEAD,
+    LONGEST_SHORT,
+    ODD_GROUP,
+    PLAIN_HEADS,
+    VRS,
+    Mould,
+    Unpack,
+    is_creator,
+    public_vr,
+)
 from radrelay_anonymize.domain.runs import (
     ALWAYS,
     HEAD,
     LONGEST_RUN,
     MEMORY,
     MOST_IN_RUN,
-    OFTEN,
     DataSet,
     Element,
     Named,
@@ -35,36 +46,7 @@ from radrelay_shared.errors import Invalid
 MOST_ELEMENTS = 500_000  # 25,000 frames with twenty each
 
 MOST_HELD = 32 << 20  # bytes of a mapped file
-ODD_GROUP = 0x00010000  # private
-CREATORS = range(0x10, 0x100)  # elements (PS3.5 §7.8.1)
-LONGEST_SHORT = 0xFFFF  # bytes
-LONGEST_PLAIN = LONGEST_RUN // MOST_IN_RUN  # bytes, with its head
-CHARACTER_SET, PIXEL_DATA = 0x00080005, 0x7FE00010
-
-# PS3.5 §7.1.2: VRs whose length has 16 bits, and those with 32 after two reserved bytes.
-SHORT = frozenset({
-    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
-    "UL", "US",
-})  # fmt: skip
-LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-VRS = {vr.encode(): vr for vr in SHORT | LONG}
-
-
-class PlainHeads(dict[bytes, tuple[int, str, "str | None", int]]):
-    """What tag and VR of an explicit element say: tag, VR, kind of name, which ones it stands with; -1 if not plain."""
-
-    def __missing__(self, head: bytes) -> tuple[int, str, str | None, int]:
-        group, number, code = unpack("<HH2s", head)
-        tag, vr = group << 16 | number, VRS.get(code)
-        found: tuple[int, str, str | None, int] = (-1, "", None, 0)
-        if vr in SHORT and not is_creator(tag) and tag != CHARACTER_SET:
-            found = (tag, vr, kind_of(tag, vr), (tag in OFTEN) + 2 * (tag in ALWAYS))
-        if public_vr(tag):  # so that foreign tags cannot fill the memory
-            self[head] = found
-        return found
-
-
-PLAIN_HEADS = PlainHeads()
+PIXEL_DATA = 0x7FE00010
 
 
 def _order(sign: str) -> tuple[Unpack, Unpack, Unpack, bytes]:
@@ -74,8 +56,6 @@ def _order(sign: str) -> tuple[Unpack, Unpack, Unpack, bytes]:
 
 
 LITTLE, BIG = _order("<"), _order(">")
-
-Unpack = Callable[[Data, int], tuple[Any, ...]]
 # Tag, VR as declared, length, start of the value.
 Head = tuple[int, "str | None", int, int]
 
@@ -94,6 +74,7 @@ class Parser:
         self.named: list[Named] = []
         self.odd = big_endian
         self.recalls = not big_endian  # not within what differs from frame to frame
+        self.moulds: dict[bytes, Mould | None] = {}  # of such, by tag and length
 
     def data_set(self, start: int, end: int) -> DataSet:
         """The data set in `data[start:end]`."""
@@ -105,27 +86,37 @@ class Parser:
 
     def _fill(self, into: DataSet, at: int, limit: int, depth: int, *, delimited: bool) -> int:
         """Add runs up to the limit, or to the item's delimiter; the position after that."""
-        before, settled, add = -1, None, into.runs.append
-        known: Runs = {}
+        before, add = -1, into.runs.append
+        known = self._known(into, depth)
+        again: list[Run] = []  # recalled one after the other
         while at < limit:
-            if self.recalls and settled != (settled := (into.charset, len(into.creators))):
-                known = MEMORY.among(into.charset, into.creators, self.implicit, into.implicit, depth)
             run = self._recalled(known, at, limit, before) if known and not self.odd else None
-            if run is None:
-                if delimited and self.data[at : at + 4] == self.end_of_item:
-                    return self._head(at, limit, into.implicit)[3]
-                run, at = self._run(into, at, limit, depth, before)
-                if run.raw:
-                    MEMORY.add(run, known)
-            else:
+            if run is not None:
+                MEMORY.follow(again, run, known)
                 at += len(run.raw)
                 self.left -= run.heads
                 self.named += run.named
+            else:
+                MEMORY.join(again, known)
+                if delimited and self.data[at : at + 4] == self.end_of_item:
+                    return self._head(at, limit, into.implicit)[3]
+                run, at = self._moulded(into, at, limit, depth, before) or self._run(into, at, limit, depth, before)
+                if run.raw:
+                    MEMORY.add(run, known)
+                elif run.elements[0][0] == CHARACTER_SET or is_creator(run.elements[0][0]):
+                    known = self._known(into, depth)
             add(run)
             before = run.elements[-1][0]
+        MEMORY.join(again, known)
         if delimited:
             raise Invalid("an item of undefined length has no end")
         return at
+
+    def _known(self, into: DataSet, depth: int) -> Runs:
+        """The runs that are read as here."""
+        if not self.recalls:
+            return {}
+        return MEMORY.among(into.charset, into.creators, self.implicit, into.implicit, depth)
 
     def _recalled(self, known: Runs, at: int, limit: int, before: int) -> Run | None:
         data = self.data
@@ -134,6 +125,18 @@ class Parser:
             if data[at:end] == run.raw and end <= limit and before < run.elements[0][0] and run.heads <= self.left:
                 return run
         return None
+
+    def _moulded(self, into: DataSet, at: int, limit: int, depth: int, before: int) -> tuple[Run, int] | None:
+        """The sequence that begins here and the position after it, if it is like the last one in all but values."""
+        mould = self.moulds.get(self.data[at : at + LONG_HEAD])
+        if mould is None or mould.tag <= before or at + mould.size > limit or into.implicit or self.odd:
+            return None
+        elements = mould.poured(self.data, at)
+        if elements is None or len(elements) + 2 > self.left or depth >= DEEPEST:
+            return None
+        self.left -= len(elements) + 2
+        item = DataSet(implicit=False, charset=into.charset, runs=[Run(elements, (), len(elements), b"")])
+        return Run([(mould.tag, "SQ", b"", 0, (item,))], (), len(elements) + 2, b""), at + mould.size
 
     def _run(self, into: DataSet, at: int, limit: int, depth: int, before: int) -> tuple[Run, int]:
         """The elements from here on that may be recalled together, or the one that may not; the position after them."""
@@ -145,26 +148,24 @@ class Parser:
             if kind := kind_of(element[0], element[1]):
                 self.named.append((kind, element, into.charset))
             found = [element]
-        tag = found[0][0]
+        tag, vr, _, _, _ = found[0]
+        if vr == "SQ" and tag in ALWAYS:
+            self.moulds[self.data[start : start + LONG_HEAD]] = Mould.of(found[0], at - start)
         recalled = self.recalls and not (self.odd or tag in ALWAYS or is_creator(tag) or at - start > LONGEST_RUN)
-        raw = self.data[start:at] if recalled else b""
-        return Run(tuple(found), tuple(self.named[names:]), left - self.left, raw), at
+        return Run(found, self.named[names:], left - self.left, self.data[start:at] if recalled else b""), at
 
     def _plain(self, into: DataSet, at: int, limit: int, before: int) -> tuple[list[Element], int]:
         """Explicit, short, in order: nearly all elements are. The others are read one by one."""
-        data, among = self.data, 0
+        data, among = self.data, -1
         found: list[Element] = []
-        most = 0 if into.implicit or self.odd else min(MOST_IN_RUN, self.left)
-        while len(found) < most and at + 8 <= limit:
-            tag, vr, kind, others = PLAIN_HEADS[data[at : at + 6]]
-            end = at + 8 + data[at + 6] + (data[at + 7] << 8)
-            if tag <= before or end > limit or end - at > LONGEST_PLAIN:
+        for _ in range(0 if into.implicit or self.odd else min(MOST_IN_RUN, self.left)):
+            tag, vr, kind, others, size = PLAIN_HEADS[data[at : at + HEAD]]
+            end = at + size
+            if tag <= before or end > limit or (others != among and found and self.recalls):
                 break
-            if among != (among := others) and found and self.recalls:
-                break
-            element: Element = (tag, vr, data[at:end], 8, ())
+            element: Element = (tag, vr, data[at:end], HEAD, ())
             found.append(element)
-            before, at = tag, end
+            before, at, among = tag, end, others
             if kind:
                 self.named.append((kind, element, into.charset))
         self.left -= len(found)
@@ -228,12 +229,12 @@ class Parser:
         return (tag, "SQ", b"", 0, items), end
 
     def _items(
-        self, tag: int, at: int, limit: int, parent: DataSet, depth: int, *, delimited: bool
+        self, sequence: int, at: int, limit: int, parent: DataSet, depth: int, *, delimited: bool
     ) -> tuple[tuple[DataSet, ...], int]:
         """A sequence's items and the position after it."""
         if depth > DEEPEST:
             raise Invalid("sequences are nested too deeply")
-        around, self.recalls = self.recalls, self.recalls and tag not in ALWAYS
+        around, self.recalls = self.recalls, self.recalls and sequence not in ALWAYS
         items: list[DataSet] = []
         while at < limit:
             tag, _, length, start = self._head(at, limit, True)
@@ -291,19 +292,6 @@ class Parser:
         if declared and length >= LONGEST_SHORT:
             return "UN"
         return public_vr(tag) or ("UL" if not (declared or tag & 0xFFFF) else "UN")
-
-
-def is_creator(tag: int) -> bool:
-    """Whether the element names the private creator of a block (PS3.5 §7.8.1)."""
-    return bool(tag & ODD_GROUP) and tag & 0xFFFF in CREATORS
-
-
-@functools.lru_cache(maxsize=8192)
-def public_vr(tag: int) -> str | None:
-    try:
-        return str(dictionary_VR(tag))
-    except KeyError:
-        return None
 
 
 @functools.lru_cache(maxsize=8192)

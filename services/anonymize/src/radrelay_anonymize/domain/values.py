@@ -40,7 +40,7 @@ class Context:
         """As this, with these words, too; retained UIDs are none."""
         known = self.words | words
         if Option.RETAIN_UIDS in self.profile.options:
-            known = replace(known, uids=frozenset())
+            known = known.having(frozenset())
         return replace(self, words=known)
 
 

@@ -9,22 +9,20 @@ import functools
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from radrelay_anonymize.domain.pieces import MOST_BY_PYDICOM, Output
+from radrelay_anonymize.domain.pieces import MOST_BY_PYDICOM, Buffer, Output
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option, Profile, default
 from radrelay_anonymize.domain.runs import remember
 from radrelay_anonymize.domain.search import PLAIN, in_bytes, in_element
-from radrelay_anonymize.domain.strict import CHARACTER_SET, Odd, Seen, Spot, elements, items, seen
-from radrelay_anonymize.domain.structure import public_vr
+from radrelay_anonymize.domain.strict import CHARACTER_SET, Odd, Seen, Spot, elements, items, known_vr, seen
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.words import Words
 from radrelay_shared.dicom.reading import DEEPEST, element, quietly, texts
@@ -37,7 +35,6 @@ MUTE = frozenset({
     "UV",
 })  # fmt: skip
 UNSAFE = "unsafe"  # in place of a VR
-LONGEST_REMEMBERED = 4096  # bytes of an element
 MARKERS = {
     "PatientIdentityRemoved": "YES",
     "SpecificCharacterSet": "ISO_IR 192",
@@ -93,8 +90,7 @@ def _marks(dataset: FileDataset, profile: Profile) -> Iterator[str]:
 
 def _said(dataset: Dataset, keyword: str) -> str | None:
     """Of a value that nobody has to parse for it."""
-    tag = tag_for_keyword(keyword)
-    raw = dataset.get_item(tag) if tag in dataset else None
+    raw = dataset.get_item(keyword)
     return _decoded(raw.value) if isinstance(raw, RawDataElement) else raw and str(raw.value)
 
 
@@ -108,77 +104,74 @@ def _decoded(raw: bytes | None) -> str | None:
 
 # ── as the rewriter writes ───────────────────────────────────────────────────────────────────────────
 
-Memory = dict[bytes, tuple[str, ...]]  # evidence by an element's bytes
+Clean = dict[Buffer, None]  # the bytes of elements in which nothing was found
 
 
 def by_second_reader(words: Words, read: Seen, profile: Profile) -> Inspection:
     """For what is written as the rewriter writes; raises `Odd` if it is not."""
     folded = read.head.lower()
     # A UID in a value is there in the bytes, too: only then it is worth while to look where.
-    uids = frozenset(uid for uid in words.uids if uid.encode() in folded)
-    known = replace(words, uids=uids)
-    memory = {} if uids else _memory(known, profile, implicit=read.implicit)
-    look = _Look(read.head, known, Option.RETAIN_SAFE_PRIVATE in profile.options, read.implicit, memory)
+    uids = frozenset([uid for uid in words.uids if uid.encode() in folded])
+    known = words.having(uids)
+    clean = {} if uids else _clean(known, profile, implicit=read.implicit)
+    look = _Look(known, Option.RETAIN_SAFE_PRIVATE in profile.options, read.implicit, clean)
     found = {
         *_form(read.dataset, is_whole=read.is_whole),
         *_marks(read.dataset, profile),
         *look.at(read.meta, depth=0),
         *look.at(read.spots, depth=0),
-        *in_bytes(words, folded),
+        *in_bytes(known, folded),
     }
     return Inspection(read.dataset, len(read.head), sorted(found))
 
 
 @functools.lru_cache(maxsize=16)
-def _memory(words: Words, profile: Profile, *, implicit: bool) -> Memory:  # noqa: ARG001  the arguments are the key
-    """What was found in the elements of a study: most come again in every instance."""
+def _clean(words: Words, profile: Profile, *, implicit: bool) -> Clean:  # noqa: ARG001  the arguments are the key
+    """Of a study: most elements come again in every instance."""
     return {}
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    data: bytes
     words: Words
     safe: bool  # private elements that are known to be safe may be there
     implicit: bool
-    memory: Memory
+    clean: Clean
 
-    def at(self, spots: list[Spot], depth: int) -> Iterator[str]:
+    def at(self, spots: list[Spot], depth: int) -> list[str]:
         """Evidence in the elements of one data set."""
         if depth > DEEPEST:
             raise Odd
-        for spot in spots:
-            tag, vr, at, _, end = spot
+        found: list[str] = []
+        for spot in [each for each in spots if each[2] not in self.clean]:
+            tag, _, raw, _ = spot
             if is_private(tag):
-                yield from self._private(spot, spots, depth)
-            elif vr in PLAIN or vr == "SQ":
-                raw = self.data[at:end] if end - at <= LONGEST_REMEMBERED else b""
-                found = self.memory.get(raw)
-                if found is None:
-                    found = tuple(self._inside(spot, depth))
-                    if raw:
-                        remember(self.memory, raw, found)
-                yield from found
+                found += self._private(spot, spots, depth)
+            elif inside := list(self._inside(spot, depth)):
+                found += inside
+            elif isinstance(raw, bytes):
+                remember(self.clean, raw, None)
+        return found
 
     def _inside(self, spot: Spot, depth: int) -> Iterator[str]:
-        tag, vr, _, start, end = spot
-        if vr != "SQ":
-            yield from in_element(tag, vr, self.data[start:end].decode(errors="replace").rstrip("\0 "), self.words)
-            return
-        for first, limit in items(self.data, start, end):
-            spots, last = elements(self.data, first, limit, implicit=self.implicit)
-            if last != limit or any(each[0] == CHARACTER_SET for each in spots):  # an icon's pixels, other letters
-                raise Odd
-            yield from self.at(spots, depth + 1)
+        tag, vr, raw, start = spot
+        if vr in PLAIN:
+            yield from in_element(tag, vr, bytes(raw[start:]).decode(errors="replace").rstrip("\0 "), self.words)
+        elif vr == "SQ":
+            for first, limit in items(raw, start, len(raw)):
+                spots, last = elements(raw, first, limit, implicit=self.implicit)
+                if last != limit or any(each[0] == CHARACTER_SET for each in spots):  # an icon's pixels, other letters
+                    raise Odd
+                yield from self.at(spots, depth + 1)
 
     def _private(self, spot: Spot, spots: list[Spot], depth: int) -> Iterator[str]:
         """Only what PS3.15 Table E.3.10-1 names may be here, and the creators of it."""
-        tag, vr = spot[:2]
-        creators = [self.data[start:end] for each, _, _, start, end in spots if each == creator_tag(tag)]
+        tag, vr, _, _ = spot
+        creators = [bytes(raw[start:]) for each, _, raw, start in spots if each == creator_tag(tag)]
         name = _decoded(creators[0]) if creators else None
         if not self.safe or not name or private_action(tag, vr, name) is Action.REMOVE:
             yield f"private:{tag:08x}"
-        elif vr in PLAIN or vr == "SQ":
+        else:
             yield from self._inside(spot, depth)
 
 
@@ -234,7 +227,7 @@ def _speaking(dataset: Dataset, depth: int = 0) -> Iterator[tuple[int, str, str]
     for raw in list(dataset.values()):
         tag = int(raw.tag)
         if isinstance(raw, RawDataElement) and not tag >> 16 & 1:
-            vr = raw.VR or public_vr(tag)
+            vr = raw.VR or known_vr(tag, {})
             if vr in MUTE:
                 continue
             if vr in PLAIN and (text := _decoded(raw.value)) is not None:

@@ -6,7 +6,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
@@ -72,7 +72,7 @@ class Words:
     ) -> Words:
         """From person names (`Family^Given` or prose order), identifiers, places, `YYYYMMDD` dates and UIDs."""
         spoken = _spoken(tuple(names), tuple(identifiers), tuple(places), tuple(dates))
-        return replace(spoken, uids=frozenset(uid for uid in uids if _is_somebodys(uid)))
+        return spoken.having(frozenset(uid for uid in uids if _is_somebodys(uid)))
 
     def __or__(self, other: Words) -> Words:
         return Words(
@@ -83,6 +83,10 @@ class Words:
             dates=_union(self.dates, other.dates),
             uids=self.uids | other.uids,
         )
+
+    def having(self, uids: frozenset[str]) -> Words:
+        """These with other UIDs, which differ in each instance."""
+        return Words(self.names, self.common, self.phrases, self.identifiers, self.dates, uids)
 
     def redact(self, text: str) -> str:
         """The text of a code without any of these words; what is common in codes stays."""
