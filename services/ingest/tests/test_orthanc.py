@@ -94,7 +94,7 @@ async def test_a_study_of_which_orthanc_has_more_is_waited_for(
 async def test_orthancs_dicomweb_plug_in_sends_a_study_over_stow_rs(
     open_door: Door, ct_slice: Slice, tmp_path: Path
 ) -> None:
-    async with open_door(quiet=3600) as door, served(door.runtime) as base:
+    async with open_door(quiet=0.05) as door, served(door.runtime) as base:
         known = {
             "ingest": (
                 f"{base}/ingest/dicom-web/",
@@ -114,6 +114,5 @@ async def test_orthancs_dicomweb_plug_in_sends_a_study_over_stow_rs(
                 assert sent.status_code == 200, sent.text
         finally:
             await asyncio.to_thread(orthanc.stop)
-        await door.register(quiet=0.05)  # now that all is here
         [received] = await door.told(StudyReceived)
         assert (received.site, received.instances) == ("bozeman", 3)

@@ -212,9 +212,8 @@ async def test_an_order_that_contradicts_is_not_lost_on_a_look_for_orders_that_b
 async def test_the_same_sop_uid_with_other_bytes_is_in_the_list_until_it_was_seen(
     open_door: Door, ct_slice: Slice
 ) -> None:
-    async with open_door(quiet=3600) as door:
+    async with open_door() as door:
         await send(door, ct_slice(), ct_slice(StudyDescription="OTHER"))
-        await door.register(quiet=0.05)  # now that both are here
         [received] = await door.told(StudyReceived)
         [listed] = await waiting(door)
         assert (listed["notes"], listed["held"]) == (["sop-instance-conflict"], [])

@@ -51,9 +51,8 @@ async def order(door: Any, site: str, **changes: Any) -> Any:
 
 async def test_a_ct_sent_over_stow_is_sealed_byte_for_byte_and_announced(open_door: Door, ct_slice: Slice) -> None:
     sent = [ct_slice(number) for number in (1, 2, 3)]
-    async with open_door(quiet=3600) as door:
+    async with open_door() as door:
         answer = await stow(door, "bozeman", *sent)
-        await door.register(quiet=0.05)  # now that all is here
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/dicom+json"
         assert answer.json()["00081199"]["Value"][0] == {
@@ -73,6 +72,23 @@ async def test_a_ct_sent_over_stow_is_sealed_byte_for_byte_and_announced(open_do
             "CT",
         )
         await door.settled()
+
+
+async def test_slices_of_one_request_are_one_batch_however_slowly_the_first_one_is_kept(
+    open_door: Door, ct_slice: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_door() as door:
+        keep = door.context.keep
+
+        def slowly(*instance: Any) -> Key:
+            study: Key = keep(*instance)
+            time.sleep(0.5)  # more than a quiet period
+            return study
+
+        monkeypatch.setattr(door.context, "keep", slowly)
+        await stow(door, "bozeman", ct_slice(1), ct_slice(2))
+        [received] = await door.told(StudyReceived)
+        assert received.instances == 2
 
 
 async def test_two_clinics_with_the_same_accession_number_do_not_mix(open_door: Door, ct_slice: Slice) -> None:
@@ -236,9 +252,8 @@ def reasons(answer: Any, sequence: str) -> list[int]:
 
 
 async def test_a_word_file_among_the_slices_fails_alone(open_door: Door, ct_slice: Slice) -> None:
-    async with open_door(quiet=3600) as door:
+    async with open_door() as door:
         answer = await stow(door, "bozeman", ct_slice(1), b"PK\3\4 no DICOM", ct_slice(2))
-        await door.register(quiet=0.05)  # now that all is here
         assert answer.status_code == 202
         assert reasons(answer, "0008119A") == [0xC000]
         assert (await door.told(StudyReceived))[0].instances == 2

@@ -79,18 +79,13 @@ async def sent(machine: Any, content: bytes) -> Any:
 async def test_a_zip_that_a_tus_client_sends_in_pieces_becomes_a_study(open_door: Door, ct_slice: Slice) -> None:
     slices = [ct_slice(number) for number in (1, 2, 3)]
     content = zipped(**{f"DOE^JANE/{number}": each for number, each in enumerate(slices)})
-    async with (
-        open_door(quiet=3600) as door,
-        served(door.runtime) as address,
-        door.as_(Role.SITE, "bozeman") as machine,
-    ):
+    async with open_door() as door, served(door.runtime) as address, door.as_(Role.SITE, "bozeman") as machine:
         key = {"Authorization": machine.headers["authorization"]}
         uploader = TusClient(f"{address}{UPLOADS}", headers=key).async_uploader(
             file_stream=BytesIO(content), chunk_size=10_000, metadata={"filename": "DOE^JANE.zip"}, upload_checksum=True
         )
         await uploader.upload()
         outcome = await done(machine, str(uploader.url).removeprefix(address))
-        await door.register(quiet=0.05)  # now that all is here
         [received] = await door.told(StudyReceived)
         manifest = await read_manifest(door.context.originals, received.manifest)
         [series] = manifest.series

@@ -145,12 +145,12 @@ class Delivery:
         self.studies: set[Key] = set()
 
     def keep(self, incoming: Incoming, head: Head) -> Key:
-        """As the context's."""
-        study = self.context.keep(incoming, head, self.sender)
+        """As the context's; it is known to deliver before anything of it is here."""
+        study = self.context.study_key(self.sender.site, head.study_instance_uid)
         if study not in self.studies:
             self.studies.add(study)
             self.context.deliver(study, 1)
-        return study
+        return self.context.keep(incoming, head, self.sender)
 
     def end(self) -> None:
         while self.studies:
