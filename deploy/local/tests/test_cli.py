@@ -6,14 +6,20 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import as_file, files
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 from typer.testing import Result
 
+from radrelay import send
 from radrelay.platform import Platform
 from radrelay_shared.envelope import uuid7
 from radrelay_shared.ports import Message
@@ -133,6 +139,38 @@ async def test_a_study_is_sent_from_files_and_what_is_no_dicom_is_named(
     assert "notes.txt: not a DICOM file" in sent.output
     assert sent.exit_code == 1
     assert (await radrelay("send", TEST_FILES / "MR_small.dcm", *to)).exit_code == 0
+
+
+class PassedLate(threading.Event):
+    def wait(self, timeout: float | None = None) -> bool:
+        passed = super().wait(timeout)
+        time.sleep(0.3)
+        return passed
+
+
+async def test_an_answer_is_not_lost_when_the_machine_is_busy(
+    platform: Platform, radrelay: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pynetdicom's reactor says that it rests, goes on all the same, and would find the answer to our request."""
+    with as_file(files("radrelay") / "data" / "demo.yaml") as file:
+        await radrelay("apply", file, "--data", platform.folder, "--url", url(platform))
+    made, look = Association.__init__, DIMSEServiceProvider.get_msg
+
+    def busy(association: Association, *arguments: Any) -> None:
+        made(association, *arguments)
+        association._reactor_checkpoint = PassedLate()
+        association._reactor_checkpoint.set()
+
+    def late(provider: DIMSEServiceProvider, block: bool = False) -> Any:  # noqa: FBT001, FBT002  pynetdicom's own
+        time.sleep(0.6 if block else 0)
+        return look(provider, block)
+
+    monkeypatch.setattr(Association, "__init__", busy)
+    monkeypatch.setattr(DIMSEServiceProvider, "get_msg", late)
+    monkeypatch.setattr(send, "PATIENCE_SECONDS", 5)
+    to = ("--to", f"127.0.0.1:{platform.dicom_port}", "--calling", "PRAIRIE_CT")
+    sent = await radrelay("send", TEST_FILES / "CT_small.dcm", TEST_FILES / "JPEG2000.dcm", *to)
+    assert (sent.exit_code, "2 stored, 0 not" in sent.output) == (0, True), sent.output
 
 
 async def test_a_sender_that_no_site_has_is_told_what_to_do(platform: Platform, radrelay: Command) -> None:

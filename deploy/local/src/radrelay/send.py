@@ -15,6 +15,7 @@ from pydicom.errors import InvalidDicomError
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
 
+from radrelay_shared.dicom.asking import keep_answers
 from radrelay_shared.errors import Invalid
 
 MOST_CONTEXTS = 128  # PS3.8 §9.3.2.2: odd identifiers 1 to 255
@@ -103,6 +104,7 @@ def _send(
     if not association.is_established:
         why = rejection(calling, called) if association.is_rejected else "what answers there speaks no DICOM"
         raise ConnectionError(f"no association with {host}:{port}: {why}")
+    keep_answers(association)
     try:
         for dataset in datasets:
             yield _one(association, dataset)

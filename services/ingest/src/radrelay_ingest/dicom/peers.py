@@ -10,6 +10,7 @@ from typing import Any
 from pynetdicom import AE
 
 from radrelay_ingest.domain.sites import Peer
+from radrelay_shared.dicom.asking import keep_answers
 
 PATIENCE_SECONDS = 10
 
@@ -26,6 +27,7 @@ def associated(entity: AE, peer: Peer, roles: Sequence[Any] = ()) -> Iterator[An
         return
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE_SECONDS
     association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, ext_neg=list(roles))
+    keep_answers(association)
     try:
         yield association if association.is_established else None
     finally:
