@@ -16,6 +16,7 @@ from canary.orders import order
 from canary.patients import CEDAR
 from canary.scenario import BOUNDARY, Day, multipart
 from canary.studies import as_file, image
+from radrelay_shared.dicom.asking import keep_answers
 from radrelay_shared.security import Role
 
 MARK = CEDAR.mark
@@ -120,6 +121,7 @@ def shout(port: int) -> None:
         user = UserIdentityNegotiation()
         user.user_identity_type, user.primary_field = 1, CEDAR.name.encode()
         association = caller.associate("127.0.0.1", port, ae_title=MARK, ext_neg=[user])
+        keep_answers(association)
         if association.is_established:
             association.send_c_echo()
             association.release()

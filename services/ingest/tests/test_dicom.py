@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 from pynetdicom import AE, _config
 from pynetdicom.sop_class import Verification
 
+from radrelay_shared.dicom.asking import keep_answers
 from radrelay_shared.events import StudyReceived
 from radrelay_shared.packs import read_instance, read_manifest
 from radrelay_shared.testing import PATIENCE_SECONDS
@@ -40,6 +41,7 @@ def send(port: int, *files: Path, caller: str = "BOZEMAN", as_: str | None = Non
         meta = pydicom.filereader.read_file_meta_info(file)
         sender.add_requested_context(as_ or meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID)
     association = sender.associate("127.0.0.1", port)
+    keep_answers(association)
     if not association.is_established:
         assert association.is_rejected
         return []
@@ -75,6 +77,7 @@ async def test_c_echo_is_answered(open_door: Door) -> None:
         sender = AE("BOZEMAN")
         sender.add_requested_context(Verification)
         association = sender.associate("127.0.0.1", port)
+        keep_answers(association)
         status: int = association.send_c_echo().Status
         association.release()
         return status

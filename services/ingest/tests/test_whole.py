@@ -21,6 +21,7 @@ from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformati
 
 from radrelay_ingest.domain.steps import Step
 from radrelay_shared.aggregate import Decision
+from radrelay_shared.dicom.asking import keep_answers
 from radrelay_shared.events import StudyReceived, StudyUpdated
 from radrelay_shared.security import Role
 from radrelay_shared.testing import served, until
@@ -150,7 +151,9 @@ async def test_an_upload_over_a_weak_link_is_waited_for(open_door: Door, ct_slic
 def associated(port: int) -> Any:
     scanner = AE("BOZEMAN")
     scanner.add_requested_context(CTImageStorage)
-    return scanner.associate("127.0.0.1", port)
+    association = scanner.associate("127.0.0.1", port)
+    keep_answers(association)
+    return association
 
 
 def data_set(content: bytes) -> Dataset:

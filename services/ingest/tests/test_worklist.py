@@ -16,6 +16,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
 from radrelay_ingest.dicom.attributes import matches
+from radrelay_shared.dicom.asking import keep_answers
 from radrelay_shared.events import OrderReceived
 from radrelay_shared.security import Role
 from servers.dcmtk import dcmtk
@@ -84,6 +85,7 @@ async def found(door: Any, asked: Dataset, calling: str = "BOZEMAN") -> tuple[li
         scanner = AE(calling)
         scanner.add_requested_context(ModalityWorklistInformationFind)
         association = scanner.associate("127.0.0.1", door.context.dicom_port)
+        keep_answers(association)
         assert association.is_established
         answers = list(association.send_c_find(asked, ModalityWorklistInformationFind))
         association.release()
