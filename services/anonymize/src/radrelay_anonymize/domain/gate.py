@@ -87,11 +87,16 @@ def refusal(dataset: FileDataset) -> str | None:
             return reason
     if "Storage" not in sop_class.keyword or sop_class.type != "SOP Class":
         return "sop-class-unknown"
-    if not all(dataset.get(keyword) for keyword in NAMED_BY):
+    if not all(_has_uid(dataset, keyword) for keyword in NAMED_BY):
         return "uid-missing"
     if dataset.file_meta.TransferSyntaxUID.keyword.startswith(VIDEO_SYNTAXES):
         return "video"
     return "pixels-missing" if _lacks_pixels(dataset) else None
+
+
+def _has_uid(dataset: FileDataset, keyword: str) -> bool:
+    """Under another VR it would not reach the copy."""
+    return bool(dataset.get(keyword)) and dataset[keyword].VR == "UI"
 
 
 def _sop_class(dataset: FileDataset) -> UID:
