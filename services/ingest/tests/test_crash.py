@@ -59,24 +59,34 @@ async def listening(process: asyncio.subprocess.Process, port: int) -> bool:
     return False
 
 
-async def send(port: int, files: list[Path]) -> set[Path]:
-    """Those that were acknowledged before the receiver died."""
+async def send(port: int, files: list[Path], begun: asyncio.Event) -> set[Path]:
+    """Those that were acknowledged before the receiver died; `begun` is set once the first is on its way."""
     sender = await asyncio.create_subprocess_exec(
         *("storescu", "-v", "-aet", "BOZEMAN", "127.0.0.1", str(port), *map(str, files)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TCP_NODELAY": "1"},
     )
-    output, _ = await asyncio.wait_for(sender.communicate(), PATIENCE_SECONDS)
-    return {Path(name) for name in ACKNOWLEDGED.findall(output.decode())}
+    said: list[str] = []
+    assert sender.stdout is not None
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for line in sender.stdout:
+            said.append(line.decode())
+            if "Sending file" in said[-1]:
+                begun.set()
+        await sender.wait()
+    begun.set()
+    return {Path(name) for name in ACKNOWLEDGED.findall("".join(said))}
 
 
 async def killed_once(environment: dict[str, str], files: list[Path], after: float | None) -> tuple[set[Path], float]:
-    """Start ingest, send to it, kill it so many seconds later, or once all is sent: what was acknowledged, and when."""
+    """Start ingest, kill it so long after the first file was on its way, or once all is sent: what came, and when."""
     process, port = await started(environment)
     try:
+        begun = asyncio.Event()
+        sending = asyncio.gather(*(send(port, files[part::SENDERS], begun) for part in range(SENDERS)))
+        await begun.wait()
         began = time.monotonic()
-        sending = asyncio.gather(*(send(port, files[part::SENDERS]) for part in range(SENDERS)))
         await asyncio.wait([sending], timeout=after)
         took = time.monotonic() - began
     finally:
