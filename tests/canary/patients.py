@@ -98,8 +98,11 @@ def marked_date(number: int) -> str:
 
 
 def alone(number: str) -> re.Pattern[bytes]:
-    """The number by itself, or with a time of day behind it: in UIDs, hashes and longer numbers it stands by chance."""
-    return re.compile(rb"(?<![0-9A-Fa-f.])(?:%b)(?=(?:\d{6})?(?![0-9A-Fa-f]))" % number.encode())
+    """The number by itself, or with a time of day behind it: in UIDs, hashes and longer numbers it stands by chance.
+
+    What looks like another digit and has a zero byte behind it is the next DICOM element's group (0032, 0038).
+    """
+    return re.compile(rb"(?<![0-9A-Fa-f.])(?:%b)(?=(?:\d{6})?(?![0-9A-Fa-f](?!\0)))" % number.encode())
 
 
 DATE = alone(rf"(\d{{4}})(-?){DAY[:2]}(?:\2){DAY[2:]}")
