@@ -81,6 +81,11 @@ class FrontDoor:
         """Until nothing is being sealed any more."""
         await until(lambda: not self.context.spool.claimed())
 
+    async def emptied(self) -> None:
+        """Until all that came is sealed."""
+        await until(lambda: not self.context.spool.waiting())
+        await self.settled()
+
     async def listens(self) -> None:
         """Until it does on every port that it was given."""
         given = [port for port in PORTS if getattr(self.context.settings, port) is not None]

@@ -23,7 +23,7 @@ import pytest
 
 from radrelay_ingest.domain.studies import Study
 from radrelay_shared.packs import read_instance, read_manifest
-from radrelay_shared.testing import PATIENCE_SECONDS, until
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers import cannot, free_ports
 
 KILLS = int(os.environ.get("RADRELAY_KILLS", "8"))
@@ -97,8 +97,7 @@ async def killed_once(environment: dict[str, str], files: list[Path], after: flo
 
 async def sealed(door: Any) -> list[bytes]:
     """Every instance among the originals, found to have its hash."""
-    await until(lambda: not door.context.spool.waiting())
-    await door.settled()
+    await door.emptied()
     found: list[bytes] = []
     for study in await door.context.store.find(Study, [], limit=10_000):
         for batch in study.batches:

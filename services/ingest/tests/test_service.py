@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from radrelay_ingest import api
+from radrelay_ingest.spool import Incoming
 from radrelay_shared.events import Key, OrderReceived, Priority, StudyQuarantined, StudyReceived, StudyUpdated
 from radrelay_shared.packs import read_instance, read_manifest
 from radrelay_shared.security import Role
@@ -77,15 +78,14 @@ async def test_a_ct_sent_over_stow_is_sealed_byte_for_byte_and_announced(open_do
 async def test_slices_of_one_request_are_one_batch_however_slowly_the_first_one_is_kept(
     open_door: Door, ct_slice: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    keep = Incoming.keep
+
+    def slowly(*instance: Any) -> None:
+        keep(*instance)
+        time.sleep(0.5)  # more than a quiet period
+
+    monkeypatch.setattr(Incoming, "keep", slowly)
     async with open_door() as door:
-        keep = door.context.keep
-
-        def slowly(*instance: Any) -> Key:
-            study: Key = keep(*instance)
-            time.sleep(0.5)  # more than a quiet period
-            return study
-
-        monkeypatch.setattr(door.context, "keep", slowly)
         await stow(door, "bozeman", ct_slice(1), ct_slice(2))
         [received] = await door.told(StudyReceived)
         assert received.instances == 2
@@ -207,8 +207,7 @@ async def test_a_batch_sealed_just_before_a_crash_is_not_announced_twice(open_do
     shutil.rmtree(spool)
     copy.rename(spool)  # as if it had not been told
     async with open_door(quiet=0.01) as door:
-        await until(lambda: not door.context.spool.waiting())
-        await door.settled()
+        await door.emptied()
         await door.runtime.relay.idle()
         assert door.seen.envelopes == []
         async with door.as_(Role.OPERATOR) as operator:

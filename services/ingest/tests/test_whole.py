@@ -134,8 +134,7 @@ async def test_an_upload_over_a_weak_link_is_waited_for(open_door: Door, ct_slic
 
         async def slowly() -> AsyncIterator[bytes]:
             yield begins + ct_slice(1) + begins
-            while not door.context.spool.waiting():
-                await asyncio.sleep(0.01)
+            await until(door.context.spool.waiting)
             await stays_open(door)
             yield ct_slice(2) + ends
 

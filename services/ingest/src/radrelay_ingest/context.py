@@ -102,12 +102,6 @@ class IngestContext(Context[IngestSettings]):
         """The outcome of work on the event loop, for threads."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(self.settings.handler_seconds)
 
-    def keep(self, incoming: Incoming, head: Head, sender: Sender) -> Key:
-        """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads."""
-        study = self.study_key(sender.site, head.study_instance_uid)
-        incoming.keep(study, lambda: self._arrival(head, sender, study))
-        return study
-
     def deliver(self, study: Key, change: int) -> None:
         """A delivery begins (1) or ends (-1) to bring instances of this study. From any thread."""
         with self.counting:
@@ -118,18 +112,6 @@ class IngestContext(Context[IngestSettings]):
     def _prepare(self) -> None:
         with suppress(RadRelayError):  # without spare segments, instances take a little longer
             self.spool.prepare()
-
-    def _arrival(self, head: Head, sender: Sender, study: Key) -> Arrival:
-        return Arrival(
-            id=uuid7(),
-            site=sender.site,
-            study=study,
-            study_instance_uid=head.study_instance_uid,
-            accession_number=head.accession_number,
-            received_at=datetime.now(UTC),
-            study_instances=head.study_instances,
-            traceparent=sender.traceparent,
-        )
 
     @property
     def secret(self) -> bytes:
@@ -145,13 +127,29 @@ class Delivery:
         self.studies: set[Key] = set()
 
     def keep(self, incoming: Incoming, head: Head) -> Key:
-        """As the context's; it is known to deliver before anything of it is here."""
+        """Make a finished instance part of its study's open batch; durable on return. Blocks, for threads.
+
+        The study is known to be delivered before anything of it is here.
+        """
         study = self.context.study_key(self.sender.site, head.study_instance_uid)
         if study not in self.studies:
             self.studies.add(study)
             self.context.deliver(study, 1)
-        return self.context.keep(incoming, head, self.sender)
+        incoming.keep(study, lambda: self._arrival(head, study))
+        return study
 
     def end(self) -> None:
         while self.studies:
             self.context.deliver(self.studies.pop(), -1)
+
+    def _arrival(self, head: Head, study: Key) -> Arrival:
+        return Arrival(
+            id=uuid7(),
+            site=self.sender.site,
+            study=study,
+            study_instance_uid=head.study_instance_uid,
+            accession_number=head.accession_number,
+            received_at=datetime.now(UTC),
+            study_instances=head.study_instances,
+            traceparent=self.sender.traceparent,
+        )

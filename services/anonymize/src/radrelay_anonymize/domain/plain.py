@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pydicom.datadict import dictionary_VR
 
 from radrelay_anonymize.domain.pieces import Data
-from radrelay_anonymize.domain.runs import ALWAYS, HEAD, LONGEST_RUN, MOST_IN_RUN, OFTEN, Element, remember
+from radrelay_anonymize.domain.remembering import remember
+from radrelay_anonymize.domain.runs import ALWAYS, HEAD, LONGEST_RUN, MOST_IN_RUN, OFTEN, Element
 from radrelay_anonymize.domain.words import kind_of
 from radrelay_shared.dicom.walk import ITEM
 

@@ -18,8 +18,9 @@ from radrelay_anonymize.domain.pieces import Buffer, Output
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option
 from radrelay_anonymize.domain.rawvalues import MOST_TEXT, NUMBERS, SIZES, header, item, joined, texts_of
+from radrelay_anonymize.domain.remembering import remember
 from radrelay_anonymize.domain.rules import IDENTITY_CONCEPTS, actions, passed_on
-from radrelay_anonymize.domain.runs import DataSet, Element, Named, Run, remember
+from radrelay_anonymize.domain.runs import DataSet, Element, Named, Run
 from radrelay_anonymize.domain.signature import file_meta, signature
 from radrelay_anonymize.domain.table import Action
 from radrelay_anonymize.domain.values import SPELLED, Context, remade

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from typing import TypeVar
 
 from pydicom.datadict import tag_for_keyword
 
@@ -17,7 +16,6 @@ from radrelay_anonymize.domain.pieces import Buffer
 
 LONGEST_RUN, MOST_IN_RUN = 4096, 16  # bytes, elements: so much is read again for one that differs
 LONGEST_JOINED = 4 * LONGEST_RUN  # bytes of such as come again together
-MOST_REMEMBERED = 4096  # of what became of elements of a study
 MOST_RUNS, ALIKE = 4096, 4  # recalled in all; with the same first element
 LONGEST_CHARSET, MOST_CREATORS = 64, 64  # bytes; private blocks of one data set
 HEAD = 8  # bytes: tag, VR, and the length of short values
@@ -71,17 +69,6 @@ class DataSet:
     @property
     def elements(self) -> Iterator[Element]:
         return chain.from_iterable(run.elements for run in self.runs)
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-def remember(memory: dict[K, V], key: K, value: V, most: int = MOST_REMEMBERED) -> None:
-    """Until there is too much of it: then all is forgotten, for what is new comes again sooner than what is old."""
-    if len(memory) >= most:
-        memory.clear()
-    memory[key] = value
 
 
 Runs = dict[bytes, tuple[Run, ...]]  # by their first bytes; the latest first

@@ -20,6 +20,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, UID_dictionary
 
 from radrelay_anonymize.domain.pieces import PIECE, Buffer, Output, let_go
+from radrelay_anonymize.domain.remembering import remember
 
 # Tag, VR, all its bytes, and where in them the value begins. The VR is the dictionary's if none is said.
 Spot = tuple[int, str, Buffer, int]
@@ -98,9 +99,7 @@ def _top(head: bytes, start: int, *, implicit: bool) -> tuple[list[Spot], int]:
         return known, len(head)
     spots, end = elements(head, start, len(head), implicit=implicit)
     if end == len(head) and all(not tag & 0x10000 and isinstance(raw, bytes) for tag, _, raw, _ in spots):
-        if len(LAYOUTS) >= MOST_LAYOUTS:
-            LAYOUTS.clear()
-        LAYOUTS[size, implicit] = Layout.of(spots)
+        remember(LAYOUTS, (size, implicit), Layout.of(spots), MOST_LAYOUTS)
     return spots, end
 
 

@@ -20,7 +20,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from radrelay_anonymize.domain.pieces import MOST_BY_PYDICOM, Buffer, Output
 from radrelay_anonymize.domain.private import creator_tag, is_private, private_action
 from radrelay_anonymize.domain.profile import Option, Profile, default
-from radrelay_anonymize.domain.runs import remember
+from radrelay_anonymize.domain.remembering import remember
 from radrelay_anonymize.domain.search import PLAIN, in_bytes, in_element
 from radrelay_anonymize.domain.strict import CHARACTER_SET, Odd, Seen, Spot, elements, items, known_vr, seen
 from radrelay_anonymize.domain.table import Action
