@@ -43,7 +43,6 @@ BUCKETS = {
     "reporting": ("blobs",),
     "notification": ("blobs",),
 }
-READY_SECONDS = 300
 DRAIN_SECONDS = 60.0  # what the services are told; they drain twice (bus, outbox) and then close
 
 
@@ -201,7 +200,7 @@ class Fleet:
 
     def wait_ready(self, names: Iterable[str] = NAMES) -> None:
         for name in names:
-            self.processes[name].wait_until(partial(self._is_ready, name), READY_SECONDS)
+            self.processes[name].wait_until(partial(self._is_ready, name))
 
     def check(self) -> None:
         """Fail with its log if a service ended by itself."""

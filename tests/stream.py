@@ -21,9 +21,9 @@ from radrelay.demo import Show, registered
 from radrelay.reading import IDLE_SECONDS, read
 from radrelay.samples import SAMPLES, Sample
 from radrelay_shared.security import Role
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers import accepts
 
-PATIENCE_SECONDS = 300  # from the last study sent to the last report home
 CR = ("dicomdirtests/77654033/CR1/6154", "dicomdirtests/77654033/CR2/6247")
 KINDS = (("CT", ("CT_small.dcm",) * 4), ("MR", ("MR_small.dcm",) * 3), ("CR", CR))
 PRIORITIES = ("routine", "urgent", "routine", "stat")

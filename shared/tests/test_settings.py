@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from radrelay_shared.connect import connect_blobs, connect_bus, connect_documents
 from radrelay_shared.errors import Invalid
 from radrelay_shared.settings import ServiceSettings
+from radrelay_shared.testing import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,9 @@ import radrelay_shared
 for module in pkgutil.walk_packages(radrelay_shared.__path__, "radrelay_shared."):
     __import__(module.name)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

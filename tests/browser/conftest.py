@@ -17,12 +17,12 @@ from radrelay.demo import Show, feed, registered
 from radrelay.platform import Platform
 from radrelay.samples import SAMPLES
 from radrelay_shared.security import Role
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers import cannot, free_ports
 
 VIEWER = Path(__file__).parents[2] / ".radrelay" / "viewer"
 CHROMIUM = shutil.which("chromium")
 QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-STORED_SECONDS = 300
 READER = "dr-silva"
 module = pytest_asyncio.fixture(scope="module", loop_scope="module")
 
@@ -54,7 +54,7 @@ async def radiologist(platform: Platform) -> AsyncIterator[Client]:
         await alone(READER, tables["radiologists"], operator)
         await feed(base, platform.dicom_port, platform.keys, show)
         found, claimed = Client(base, platform.keys.token(READER, {Role.RADIOLOGIST}, {"*"})), 0
-        async with asyncio.timeout(STORED_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while claimed < len(SAMPLES):
                 claimed += await found.call("POST", "/worklist/next") is not None
                 await asyncio.sleep(0.1)

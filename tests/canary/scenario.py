@@ -18,6 +18,7 @@ from radrelay.reading import read_next
 from radrelay.register import register
 from radrelay.send import send
 from radrelay_shared.security import Role
+from radrelay_shared.testing import PATIENCE_SECONDS
 
 SITES = {
     who.site: {
@@ -90,7 +91,7 @@ class Day:
         answer = await self.ask("POST", "/ingest/dicom-web/studies", Role.SITE, who.site, **multipart(who, *files))
         assert answer.status_code == 200, answer.text
 
-    async def read(self, patience: float = 300) -> None:
+    async def read(self, patience: float = PATIENCE_SECONDS) -> None:
         """A radiologist reads whatever is offered until every webhook came."""
         client = self.relay.client("dr-day", Role.RADIOLOGIST, *SITES)
         async with asyncio.timeout(patience):

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pydicom
@@ -19,6 +20,7 @@ from canary.studies import code, content, document
 from canary.wiretap import Evidence, Listener, all_in_one
 from fleet import Installation
 from radrelay_shared.security import Role
+from radrelay_shared.testing import until
 from real_files import PYDICOM
 
 SITE = {
@@ -152,9 +154,12 @@ async def stow(http: httpx2.AsyncClient, url: str, headers: dict[str, str], data
 async def stored(relay: Installation, evidence: Evidence) -> None:
     """Wait until both studies can be read, and keep what is answered of them."""
     client = relay.client("op", Role.OPERATOR)
-    async with asyncio.timeout(300):
-        while len(items := await client.call("GET", "/workitems")) < len(WAYS):
-            await asyncio.sleep(0.1)
+
+    async def both() -> list[dict[str, Any]]:
+        items = await client.call("GET", "/workitems")
+        return items if len(items) >= len(WAYS) else []
+
+    items = await until(both)
     reader = relay.client("ada", Role.ASSISTANT, "hollow")
     for item in items:
         found = await reader.call("GET", f"/dicom-web/studies/{item['study_instance_uid']}/metadata")

@@ -10,6 +10,7 @@ import aio_pika
 import pytest
 
 from contract.bus_desk import TIERS, Desk, event_type, message, until_dead
+from contract.health import is_healthy
 from radrelay_shared.adapters.amqp import AmqpBus
 from radrelay_shared.errors import Retryable, Unreachable
 from radrelay_shared.ports import Delivery, Message
@@ -40,14 +41,6 @@ async def publish_until_confirmed(bus: AmqpBus, sent: Message) -> None:
             return await bus.publish(sent)
         except Retryable:
             await asyncio.sleep(0.1)
-
-
-async def is_healthy(bus: AmqpBus) -> bool:
-    try:
-        await bus.healthy()
-    except Unreachable:
-        return False
-    return True
 
 
 async def test_a_broker_killed_mid_flow_loses_nothing_that_was_confirmed(bus: AmqpBus, rabbitmq: RabbitMQ) -> None:

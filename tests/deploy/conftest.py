@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers import Missing, cannot
 from servers.seaweedfs import SeaweedFS
 
@@ -41,7 +42,7 @@ def helm() -> Helm:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [binary, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
 
     return run
 
@@ -70,7 +71,7 @@ def make_secrets() -> Callable[[Path], subprocess.CompletedProcess[str]]:
 
     def run(folder: Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "scripts/make_secrets.py"), "--folder", str(folder)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
 
     return run
 

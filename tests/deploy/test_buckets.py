@@ -13,6 +13,7 @@ import pytest
 
 from radrelay_shared.adapters.s3 import S3Blobs
 from radrelay_shared.errors import RadRelayError, Refused
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.external
@@ -30,7 +31,7 @@ def make_buckets(store: SeaweedFS, made: Path) -> str:
         "RADRELAY_ORIGINALS_URL": store.url(BUCKETS["originals"]),
     }
     command = [sys.executable, str(ROOT / "scripts" / "make_buckets.py")]
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=300).stdout
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
 
 
 def blobs(store: SeaweedFS, made: Path, service: str, keys_of: str, bucket: str) -> S3Blobs:

@@ -21,6 +21,7 @@ from radrelay_shared.envelope import wrap
 from radrelay_shared.events import EVENTS, READERS, Event, OrderReceived, Priority, StudyReceived
 from radrelay_shared.service import Service
 from radrelay_shared.settings import ServiceSettings
+from radrelay_shared.testing import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -117,7 +118,7 @@ def test_its_readme_names_each_setting_of_its_own(service: Service) -> None:
 
 def test_the_checked_in_documents_are_those_that_the_code_makes(tmp_path: Path) -> None:
     """If not: `make docs`."""
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_docs.py", tmp_path], check=True, timeout=300)
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_docs.py", tmp_path], check=True, timeout=PATIENCE_SECONDS)
     for name in ("flow.md", "asyncapi.yaml"):
         assert (ROOT / "docs" / name).read_text() == (tmp_path / name).read_text()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from radrelay_shared.testing import PATIENCE_SECONDS
+
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody else is given as long as this process lives; a server that names one listens there.
@@ -61,7 +63,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float = 300) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Poll `ready` until it is true; fail with the log's tail if the process ends or time is up."""
         deadline = time.monotonic() + seconds
         while not ready():

@@ -6,9 +6,8 @@ import asyncio
 import os
 import shutil
 
+from radrelay_shared.testing import PATIENCE_SECONDS
 from servers import cannot
-
-SECONDS = 300
 
 
 async def dcmtk(tool: str, *arguments: object) -> tuple[int, str]:
@@ -22,5 +21,5 @@ async def dcmtk(tool: str, *arguments: object) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TCP_NODELAY": "1"},
     )
-    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     return process.returncode or 0, output.decode(errors="replace")

@@ -13,6 +13,8 @@ import pytest
 from pydicom.data import get_testdata_file
 from typer.testing import Result
 
+from radrelay_shared.testing import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[3]
 Command = Callable[..., Awaitable[Result]]
 
@@ -65,7 +67,9 @@ async def test_the_same_folder_again_gives_the_same_copies(radrelay: Command, or
 def test_a_cine_larger_than_its_memory_is_copied_in_pieces(tmp_path: Path) -> None:
     """256 MiB in one file; the pixels of the copy are compared with the original's."""
     command = [sys.executable, "-m", "benchmarks.anonymize_memory", "folder", str(256 << 20), str(tmp_path)]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, cwd=ROOT).stdout)
+    told = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=ROOT).stdout
+    )
     assert told["mb"] < 200
 
 

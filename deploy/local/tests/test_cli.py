@@ -24,7 +24,7 @@ from radrelay.platform import Platform
 from radrelay_shared.envelope import uuid7
 from radrelay_shared.ports import Message
 from radrelay_shared.security import Role
-from radrelay_shared.testing import until
+from radrelay_shared.testing import PATIENCE_SECONDS, until
 from real_files import TEST_FILES
 from servers import free_ports
 
@@ -231,7 +231,7 @@ async def test_up_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
         "--log-level", "WARNING", stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
-    async with asyncio.timeout(300):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         said = (await process.stderr.readuntil(b"doctor")).decode()
         process.terminate()
         await process.stderr.read()
@@ -246,7 +246,7 @@ def test_up_on_a_taken_port_ends_with_a_sentence(tmp_path: Path, option: str) ->
             option: taken.getsockname()[1]
         }
         command: list[str | Path] = [RADRELAY, "up", "--data", tmp_path, *map(str, chain.from_iterable(ports.items()))]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert ended.returncode == 1
     assert "is RadRelay running already?" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -19,6 +19,7 @@ from hostile.files import CANARY, CASES, UNREADABLE
 from hostile.run import CONTEXT
 from radrelay_anonymize.domain import Quarantined, Released, release
 from radrelay_shared.events import StudyAnonymized, StudyQuarantined
+from radrelay_shared.testing import PATIENCE_SECONDS
 from real_files import FILES
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def outcomes() -> dict[str, dict[str, Any]]:
     """What became of each file in a process with one gigabyte of address space."""
     command = [sys.executable, "-W", "ignore", "-m", "hostile.run"]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(TESTS)}, capture_output=True, check=False, timeout=300
+        command,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     return {each["name"]: each for each in map(json.loads, done.stdout.splitlines())}

@@ -248,7 +248,9 @@ async def test_a_long_series_is_never_in_memory_as_a_whole(bench: Bench, zenobia
 def test_a_cine_larger_than_its_memory_leaves_with_its_pixels(tmp_path: Path) -> None:
     """256 MiB in one instance, in a process of its own, which looks at the copy, too."""
     command = [sys.executable, "-m", "benchmarks.anonymize_memory", "service", str(256 << 20), str(tmp_path)]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, cwd=ROOT).stdout)
+    told = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=ROOT).stdout
+    )
     assert told["mb"] < 200
 
 

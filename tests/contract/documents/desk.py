@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from radrelay_shared.ports import Documents, Message, Where
+from radrelay_shared.ports import Documents, Index, Message, Where
+
+Open = Callable[[], Awaitable[Documents]]
+ACCESSION = Index("studies", ("site", "accession"), unique=True)
 
 
 def message(number: int, *, urgent: bool = False) -> Message:

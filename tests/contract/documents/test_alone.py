@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from contract.documents_desk import ids, message
+from contract.documents.desk import ids, message
+from contract.health import is_healthy
 from radrelay_shared.adapters.mongo import MongoDocuments
 from radrelay_shared.adapters.sqlite import SqliteDocuments
 from radrelay_shared.adapters.sqlite_where import all_of
@@ -163,25 +164,17 @@ async def test_a_mongodb_that_was_killed_keeps_what_it_acknowledged_and_serves_a
     with pytest.raises(Unreachable):
         await impatient.healthy()
     secantusdb.start()
-    await until(partial(is_serving, documents))
+    await until(partial(is_healthy, documents))
     assert await documents.count("studies") == 20
     assert len(await documents.outgoing()) == 20
     await impatient.close()
     await documents.close()
 
 
-async def is_serving(documents: MongoDocuments) -> bool:
-    try:
-        await documents.healthy()
-    except Unreachable:
-        return False
-    return True
-
-
 @pytest.mark.external
 async def test_a_mongodb_that_hangs_is_unreachable_in_time(secantusdb: SecantusDB) -> None:
     documents = MongoDocuments(f"{secantusdb.url}/radrelay_test_{uuid4().hex}", timeout=3)
-    await until(partial(is_serving, documents))
+    await until(partial(is_healthy, documents))
     assert secantusdb.process is not None
     secantusdb.process.send_signal(signal.SIGSTOP)
     await asyncio.to_thread(os.waitid, os.P_PID, secantusdb.process.pid, os.WSTOPPED)  # with all its threads
